@@ -1,0 +1,38 @@
+#pragma once
+
+#include "kernels/ops/context.hpp"
+#include "kernels/tensor/view.hpp"
+
+namespace mambase::ops {
+
+/// loss[b,t] = −log softmax(logits[b,t,·] over `support`)[targets[b,t]], in nats, logarithm and
+/// sums in double precision; 0 where the weight is 0 (the target is then not looked at).
+struct CrossEntropy {
+    ConstTensorView logits;   // [B,T,V]
+    ConstTensorView targets;  // [B,T]   u8
+    ConstTensorView weight;   // [B,T]   f32, optional: ones
+    ConstTensorView support;  // [S]     u8 ids to normalise over, optional: all V. A target with
+                              // weight is in it.
+    TensorView loss;          // [B,T]   f64, optional
+    TensorView
+        best;  // [B,T]   u8, optional: the most likely id of the support (the first of equals)
+    TensorView loss_sum;  // [B]     f64, optional: += weight·loss, position by position, so a sum
+                          // may be carried
+                          //         over chunks
+};
+
+/// dlogits = scale·weight·(softmax − onehot(target)), over all V.
+struct CrossEntropyGrad {
+    ConstTensorView logits;   // [B,T,V]
+    ConstTensorView targets;  // [B,T]   u8
+    ConstTensorView weight;   // [B,T]   f32, optional
+    double scale = 1.0;       // one over the sum of weights of the whole step
+    TensorView dlogits;       // [B,T,V] may alias logits
+};
+
+void check(const CrossEntropy& op);
+void check(const CrossEntropyGrad& op);
+void cross_entropy_forward(Context& context, const CrossEntropy& op);
+void cross_entropy_backward(Context& context, const CrossEntropyGrad& op);
+
+}  // namespace mambase::ops

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "kernels/ops/context.hpp"
+#include "kernels/tensor/view.hpp"
+
+namespace mambase::ops {
+
+/// residual_out = residual_in + hidden (residual_in alone where hidden is absent)
+/// rstd = 1/sqrt(mean(residual_out²) + eps),  y = residual_out·rstd·weight           (spec:
+/// Mamba 1.4)
+struct RmsNorm {
+    ConstTensorView hidden;       // [B,T,D] optional: what the mixer before has added
+    ConstTensorView residual_in;  // [B,T,D]
+    ConstTensorView weight;       // [D]     f32
+    float eps = 1e-5F;
+    TensorView residual_out;  // [B,T,D] may alias residual_in; optional where hidden is absent
+    TensorView y;             // [B,T,D]
+    TensorView rstd;          // [B,T]   f32, optional; needed by backward
+};
+
+/// dx = (g − x̂·mean(x̂·g))·rstd + dresidual_out with x̂ = residual_out·rstd, g = weight·dy; it is the
+/// gradient of hidden and of residual_in alike.
+struct RmsNormGrad {
+    ConstTensorView residual_out;   // [B,T,D]
+    ConstTensorView weight;         // [D]
+    ConstTensorView rstd;           // [B,T]
+    ConstTensorView dy;             // [B,T,D]
+    ConstTensorView dresidual_out;  // [B,T,D] optional
+    TensorView dx;                  // [B,T,D] may alias dresidual_out
+    TensorView dweight;             // [D]     f64, accumulates
+};
+
+void check(const RmsNorm& op);
+void check(const RmsNormGrad& op);
+void rms_norm_forward(Context& context, const RmsNorm& op);
+void rms_norm_backward(Context& context, const RmsNormGrad& op);
+
+}  // namespace mambase::ops
