@@ -1,0 +1,42 @@
+// Rows to a .npy file (NumPy enhancement proposal 1, version 1.0), C order, little-endian.
+#pragma once
+
+#include "base/file.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mambase::io {
+
+enum class RowType { f16, f32 };
+
+/// A matrix [rows, dim] on disk whose rows may be written in any order. It appears under its name
+/// at finish(), whole; without finish() nothing stays. numpy.load(path, mmap_mode="r") reads it.
+class NpySink {
+  public:
+    /// Error{io} where the file cannot be created; Error{unsupported} for "-" (rows are written in
+    /// place); Error{usage} unless dim >= 1.
+    NpySink(const std::string& path, RowType type, std::int64_t dim);
+
+    /// rows[n, dim] to the rows first_row ... first_row + n - 1. In f16, rounded to the nearest,
+    /// ties to even. A value that is not finite, or overflows f16, is an Error{format} that names
+    /// row and channel; nothing of this call is written then.
+    void write_rows(std::int64_t first_row, const float* rows, std::int64_t n);
+
+    /// Writes the header and commits. Rows that were never written are zero. Error{usage} where a
+    /// row past `total_rows` was written.
+    void finish(std::int64_t total_rows);
+
+    /// Size of the whole file.
+    static std::int64_t file_bytes(RowType type, std::int64_t dim, std::int64_t rows);
+
+  private:
+    OutputFile out_;
+    RowType type_;
+    std::int64_t dim_;
+    std::int64_t rows_written_ = 0;  // one past the highest row written
+    std::vector<std::uint16_t> halves_;
+};
+
+}  // namespace mambase::io

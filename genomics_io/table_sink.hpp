@@ -1,0 +1,42 @@
+// Tables as text: a header line, then rows of fields parted by tabs.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/text.hpp"
+
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace mambase::io {
+
+/// Appears under its name at finish(), whole ("-": standard output, as it comes).
+class TableSink {
+  public:
+    /// The column names make the first line.
+    TableSink(const std::string& path, std::initializer_list<std::string_view> columns);
+
+    /// One row, as many fields as columns: integers, text, and doubles in the shortest form that
+    /// reads back the same (round with format_fixed for fewer digits). Error{usage} for text that
+    /// holds a tab or a line break.
+    template <class... Fields>
+    void row(const Fields&... fields) {
+        MAMBASE_ASSERT(sizeof...(fields) == columns_);
+        line_.clear();
+        (field(concat(fields)), ...);
+        end_line();
+    }
+
+    void finish();
+
+  private:
+    void field(std::string_view text);
+    void end_line();
+
+    OutputFile out_;
+    std::size_t columns_;
+    std::string line_;
+};
+
+}  // namespace mambase::io
