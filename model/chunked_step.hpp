@@ -1,0 +1,63 @@
+// Exact gradients of a window of any length in the memory of one chunk.
+#pragma once
+
+#include "kernels/ops/context.hpp"
+#include "kernels/tensor/buffer.hpp"
+#include "kernels/tensor/view.hpp"
+#include "model/model.hpp"
+#include "model/state_bank.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace mambase::model {
+
+struct TrainBatch {
+    ConstTensorView ids;      // [B,T] u8, T the whole window
+    ConstTensorView targets;  // [B,T] u8
+    ConstTensorView weight;   // [B,T] f32; a target of weight 0 is not looked at
+};
+
+/// Sums of every parameter's gradient, in double precision.
+class Gradients {
+  public:
+    /// All zero.
+    Gradients(const Model& model, Allocator& allocator);
+    void zero();
+    std::size_t size() const noexcept { return sums_.size(); }
+    /// In the order and shapes of the ParamTable, f64.
+    TensorView of(std::size_t index) { return sums_[index].view(); }
+    ConstTensorView of(std::size_t index) const { return sums_[index].view(); }
+    /// √Σ g² over all parameters, in an order that depends on their sizes alone.
+    double norm(ops::Context& context) const;
+
+    /// Where the head's part is summed: the table's own entry, or beside it where it is tied, since
+    /// the order of additions must not depend on how chunks interleave look-up and head.
+    TensorView head() { return tied_ ? head_.view() : sums_[head_index_].view(); }
+    /// Adds a tied head's part to the embedding's.
+    void join_head();
+
+  private:
+    std::vector<Tensor> sums_;
+    Tensor head_;
+    std::size_t head_index_;
+    bool tied_;
+};
+
+/// Adds to `gradients` the exact gradient of scale · Σ weight·loss over the lanes, the same bits
+/// for every chunk length and number of threads: a forward pass over all chunks that keeps only the
+/// states at their starts, then from right to left each chunk again, with its backward. A chunk of
+/// at least T recomputes nothing. `chunk` (>= 1) is rounded up to whole gradient tiles.
+/// states: initial states of the lanes (zero for a fresh start), left as after the window; no
+/// gradient flows into them. Returns Σ weight·loss in nats (by position, then lane). Throws
+/// Error{format} naming layer and lane where a state is no longer finite.
+double training_step(ops::Context& context,
+                     const Model& model,
+                     const TrainBatch& batch,
+                     std::int64_t chunk,
+                     double scale,
+                     StateBank& states,
+                     Gradients& gradients);
+
+}  // namespace mambase::model

@@ -1,0 +1,41 @@
+// The model read from left to right, chunk by chunk, keeping nothing but states.
+#pragma once
+
+#include "kernels/ops/context.hpp"
+#include "kernels/tensor/view.hpp"
+#include "model/model.hpp"
+#include "model/state_bank.hpp"
+
+#include <cstdint>
+
+namespace mambase::model {
+
+/// After the final norm.
+inline constexpr std::int64_t kLastLayer = -1;
+
+/// T positions of B lanes; any T >= 0. How a record is cut into chunks does not change a bit of
+/// what comes out.
+struct Chunk {
+    ConstTensorView ids;      // [B,T] u8, each below V
+    ConstTensorView valid;    // [B]   i64, optional: positions that count, default T
+    ConstTensorView segment;  // [B,T] i32, optional: the state resets where it changes
+};
+
+/// Runs one chunk from the states in `bank`, which go on to after the chunk (through every layer
+/// that `layer` needs and no further). layer: 0 = token embedding, k = residual stream after block
+/// k, kLastLayer = after the final norm. hidden [B,T,D] f32, contiguous; rows from valid on are
+/// unspecified. Throws Error{format} naming layer and lane where a state is no longer finite.
+void forward_hidden(ops::Context& context,
+                    const Model& model,
+                    const Chunk& chunk,
+                    StateBank& bank,
+                    std::int64_t layer,
+                    TensorView hidden);
+/// The same through the head: logits [B,T,V] f32, contiguous.
+void forward_logits(ops::Context& context,
+                    const Model& model,
+                    const Chunk& chunk,
+                    StateBank& bank,
+                    TensorView logits);
+
+}  // namespace mambase::model

@@ -1,0 +1,42 @@
+// Checks a model directory, and its numbers against those of an independent implementation.
+#pragma once
+
+#include "kernels/ops/context.hpp"
+#include "model/model.hpp"
+
+#include <string>
+#include <vector>
+
+namespace mambase::model {
+
+/// One comparison. max_abs = max|a−b|; relative = max|a−b| / max|b|, for gradients ‖a−b‖ / ‖b‖.
+struct VerifyLine {
+    std::string what;  // "logits", "loss", "hidden.0", "grad.backbone.…"
+    double max_abs = 0.0;
+    double relative = 0.0;
+    double bound = 0.0;
+    bool bounds_relative = false;  // which of the two the bound is for
+    bool ok = false;
+};
+
+struct VerifyReport {
+    std::string summary;  // what was checked of the directory itself, with the hash
+    std::vector<VerifyLine> lines;
+    bool ok() const;
+    /// One line each.
+    std::string text() const;
+};
+
+/// Loads `dir` (header, shapes, finiteness: Error{format}). With `expected`, a safetensors file
+/// that holds `input_ids` [B,L] i64, it also compares what of these the file holds, all f32:
+///   logits64 or logits [B,L,V]  largest difference 2e-5 (against logits64 where it is there)
+///   loss [1]                    1e-6, our mean loss against the double-precision cross-entropy of
+///                               logits64 (of logits without it) over the B·(L−1) next ids
+///   hidden.i [B,L,D]            2e-5 relative; i-th of the residual stream, the last after the
+///   norm grad.<parameter>            1e-4 relative, of the mean loss
+VerifyReport verify(ops::Context& context,
+                    Allocator& allocator,
+                    const std::string& dir,
+                    const std::string& expected = {});
+
+}  // namespace mambase::model
