@@ -1,0 +1,24 @@
+// How far a backend may be from the float64 reference, and why.
+#pragma once
+
+namespace mambase::test {
+
+/// f32 values, max|a − b| / max|b|: a sum of a few hundred products in f32 carries some 1e-6 of
+/// the largest, ten times less than this; a wrong term shows as 1e-3 and more.
+inline constexpr double kForward = 1e-5;
+
+/// f32 gradients of activations, by the same measure and for the same reason.
+inline constexpr double kActivationGradient = 1e-5;
+
+/// Gradients of parameters, ‖a − b‖ / ‖b‖: f32 within tiles of 256 rows, f64 beyond.
+inline constexpr double kParameterGradient = 1e-5;
+
+/// Values computed in double precision from f32 inputs and stored as f64: what is left is the
+/// difference between two orders of adding and two implementations of exp.
+inline constexpr double kDouble = 1e-13;
+
+/// Central differences of a float64 reference against its own backward: the step of 1e-5 leaves
+/// h² of the third derivative (1e-10) and rounding over h (1e-11), relative to values of order 1.
+inline constexpr double kFiniteDifference = 1e-7;
+
+}  // namespace mambase::test
