@@ -1,0 +1,68 @@
+// embed: per-base or binned embeddings of sequence to an array file.
+#pragma once
+
+#include "genomics_io/npy_sink.hpp"
+#include "model/forward.hpp"
+#include "pipelines/reading.hpp"
+#include "pipelines/runtime.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace mambase::pipelines {
+
+enum class StrandChoice : std::uint8_t {
+    concat,   // [left-to-right, reverse] at the same base: 2·D numbers
+    forward,  // D numbers
+    reverse,
+    mean,  // of the two, in f32
+};
+
+std::string_view name(StrandChoice strand);
+
+struct EmbedOptions {
+    std::string model;                       // directory
+    ReadingOptions reading;                  // one input
+    std::string output;                      // "….npy"
+    std::int64_t layer = model::kLastLayer;  // 0: token embedding; K: residual stream after block K
+    StrandChoice strand = StrandChoice::concat;
+    std::int64_t bin = 0;  // bases a row, counted from the record's start; 0: one row a base
+    io::RowType dtype = io::RowType::f16;
+    /// Bytes of the output where neither regions nor bins bound it.
+    std::int64_t max_output = std::int64_t{10} << 30;
+    bool dry_run = false;  // plan in the report, nothing is written
+
+    /// Throws Error{usage} with every violated rule in one message.
+    void validate() const;
+};
+
+struct EmbedReport {
+    std::int64_t records = 0;  // lines of the rows table
+    std::int64_t rows = 0;
+    std::int64_t dim = 0;
+    std::int64_t bytes = 0;  // of the array file
+    std::int64_t context = 0;
+    std::int64_t bases_read = 0;  // both strands counted
+    std::string array;            // paths written
+    std::string rows_table;
+    std::string description;
+    double seconds = 0.0;
+    std::string plan;  // dry_run: output, memory and time, several lines
+};
+
+/// Writes `output` [rows, dim], C order; beside it "….rows.tsv" (contig, start, end, strand, first
+/// row, rows: one line a record or region) and "….json" (what the numbers are). Each appears only
+/// whole, the array last.
+///
+/// Rows are in the order of records (regions: as asked for), bases ascending in forward coordinates
+/// for either strand. Rows in gaps are zero. With bins a row is the mean over the A, C, G, T of its
+/// bin, zero where there are none; a region is widened to whole bins. A value depends on position,
+/// context and bin alone: not on regions, chunk, threads or other records.
+///
+/// The reverse strand needs random access: an indexable file (plain or bgzip), else Error{usage}.
+/// Error{usage}: more than max_output; Error{io}: not enough free space, each before anything is
+/// computed (max_output of standard input: when it is passed). Error{format}: a value that
+/// overflows f16. Otherwise errors as of the readers and Model::load; Error{cancelled} on a stop.
+EmbedReport embed(const EmbedOptions& options, const Runtime& runtime);
+
+}  // namespace mambase::pipelines

@@ -1,0 +1,130 @@
+// Windows through a model: short ones side by side as the lanes of one call, long ones alone and
+// chunk by chunk with the state carried.
+//
+// Each window is read from a reset state, and what comes out does not depend on what else was in
+// the call nor on the chunk.
+#pragma once
+
+#include "genomics_io/tokenizer.hpp"
+#include "genomics_io/window.hpp"
+#include "kernels/tensor/view.hpp"
+#include "model/forward.hpp"
+#include "model/model.hpp"
+#include "model/state_bank.hpp"
+#include "pipelines/engine.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace mambase::pipelines {
+
+/// A piece of a window on its way through the model. `tag` is the caller's, and comes back
+/// untouched.
+struct TaggedPiece {
+    std::int64_t tag = 0;
+    io::WindowPiece piece;
+};
+
+/// The stretch of one piece that a call of the model computes.
+struct LaneSlice {
+    const TaggedPiece* source = nullptr;
+    std::int64_t offset = 0;  // into the piece's codes
+    std::int64_t count = 0;
+};
+
+/// Packs pieces into calls. Calls take slices in the order in which the pieces were added, lanes of
+/// a call in that order too.
+class Lanes {
+  public:
+    /// Computes one call: `chunk` holds the ids of the slices, lane by lane, and `bank` their
+    /// states.
+    using Compute = std::function<void(
+        const model::Chunk& chunk, model::StateBank& bank, std::span<const LaneSlice> lanes)>;
+
+    /// `chunk`: positions of a lane at once. `rows`: positions of all lanes at once, as long as
+    /// one lane's chunk is below.
+    Lanes(Engine& engine,
+          const model::Model& model,
+          std::int64_t chunk,
+          Compute compute,
+          std::int64_t rows = 8192);
+
+    /// Pieces of one window have to come one after the other. Computes when a call is full.
+    void add(TaggedPiece piece);
+    /// Computes what is pending.
+    void flush();
+
+  private:
+    void run_alone(const TaggedPiece& piece);
+    void call(std::span<const LaneSlice> lanes, std::int64_t length);
+
+    Engine& engine_;
+    const model::Model& model_;
+    std::int64_t chunk_;
+    std::int64_t rows_;
+    Compute compute_;
+    std::vector<TaggedPiece> pending_;
+    std::int64_t pending_longest_ = 0;
+    std::int64_t pending_codes_ = 0;
+    std::optional<model::StateBank> carried_;  // of the window that comes in pieces
+    std::optional<model::StateBank> lanes_;
+};
+
+/// Rows of the residual stream at consecutive positions that count.
+struct HiddenRows {
+    const TaggedPiece& source;
+    std::int64_t begin = 0;  // strand coordinate of the first row
+    std::int64_t count = 0;
+    const float* rows = nullptr;          // [count, D]
+    const std::uint8_t* codes = nullptr;  // [count]
+};
+
+/// Hidden states of the positions in each piece's score range, in order.
+class HiddenLanes {
+  public:
+    using Sink = std::function<void(const HiddenRows&)>;
+    /// `layer` as in model::forward_hidden.
+    HiddenLanes(Engine& engine,
+                const model::Model& model,
+                std::int64_t chunk,
+                std::int64_t layer,
+                Sink sink);
+    void add(TaggedPiece piece) { lanes_.add(std::move(piece)); }
+    void flush() { lanes_.flush(); }
+
+  private:
+    Lanes lanes_;
+};
+
+/// Losses of consecutive bases. base begin + i has code codes[i] (soft-mask bit included).
+struct LossRows {
+    const TaggedPiece& source;
+    std::int64_t begin = 0;  // strand coordinate of the first base
+    std::int64_t count = 0;
+    const std::uint8_t* codes = nullptr;  // [count]
+    const float* scored = nullptr;        // [count] 1 where the base counts, else 0
+    const double* nats = nullptr;         // [count] −log p over A, C, G, T; 0 where not scored
+    const std::uint8_t* best = nullptr;   // [count] the likeliest id of the four; where scored
+};
+
+/// Losses of the bases in each piece's score range, in order. Not scored: what is not A, C, G or T,
+/// and a window's first base, which nothing predicts.
+class LossLanes {
+  public:
+    using Sink = std::function<void(const LossRows&)>;
+    LossLanes(Engine& engine,
+              const model::Model& model,
+              const io::Tokenizer& tokenizer,
+              std::int64_t chunk,
+              Sink sink);
+    void add(TaggedPiece piece) { lanes_.add(std::move(piece)); }
+    void flush() { lanes_.flush(); }
+
+  private:
+    Lanes lanes_;
+};
+
+}  // namespace mambase::pipelines

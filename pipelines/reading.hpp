@@ -1,0 +1,64 @@
+// What a command reads and how much of it a model sees: the options, and the plan they come to.
+// Letters, gaps, context and strands are as genomics_io/window.hpp says.
+#pragma once
+
+#include "genomics_io/coordinates.hpp"
+#include "genomics_io/indexed_fasta.hpp"
+#include "genomics_io/region.hpp"
+#include "genomics_io/tokenizer.hpp"
+#include "genomics_io/window.hpp"
+#include "model/model.hpp"
+#include "pipelines/runtime.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mambase::pipelines {
+
+/// Context "whole": every run from its start, with carried state.
+inline constexpr std::int64_t kWholeContext = 0;
+
+/// Common to the commands that map a model over sequence.
+struct ReadingOptions {
+    std::vector<std::string> inputs;      // FASTA: plain, gzip, bgzip; "-" is standard input
+    std::vector<std::string> regions;     // "chr", "chr:5", "chr:1,001-2,000"; one indexable input
+    std::string bed;                      // intervals, after those of `regions`
+    std::optional<std::int64_t> context;  // N or kWholeContext; empty: the model's validated one
+    std::int64_t gap = 1000;              // bases not A, C, G, T that end a run
+    std::int64_t chunk = 8192;            // bases of a window held at once; changes no result
+    std::string tokenizer;                // for a model that does not name its own
+    bool ignore_eof = false;              // bgzip without its end marker is fine
+
+    bool has_regions() const { return !regions.empty() || !bed.empty(); }
+    io::ReadOptions read_options() const { return {.threads = 0, .ignore_eof = ignore_eof}; }
+    /// Appends one line for each violated rule.
+    void collect_violations(std::vector<std::string>& out) const;
+};
+
+/// Throws Error{usage} with all of them in one message; nothing where there are none.
+void throw_violations(const std::vector<std::string>& violations);
+
+/// The tokenizer that the model was trained with; for a directory without our key, by its
+/// vocabulary (12 to 16: "dna"; 256: "bytes"). Error{format} where `asked` (may be empty) is not
+/// the model's; Error{usage} where nothing tells.
+const io::Tokenizer& choose_tokenizer(const model::Model& model, const std::string& asked);
+
+/// The context to read with: what is asked for, else the model's validated one. Warns past that,
+/// and where the model does not say one.
+std::int64_t choose_context(const model::Model& model,
+                            const ReadingOptions& options,
+                            const Observer& observer);
+
+io::WindowOptions window_options(const ReadingOptions& options, std::int64_t context);
+
+/// The regions that are asked for, those of `regions` first, in order. Error{not_found, usage} as
+/// io::parse_region and io::read_bed.
+std::vector<io::Region> resolve_regions(const ReadingOptions& options,
+                                        const std::vector<io::Contig>& contigs);
+
+/// Every base once: sorted by contig and position, overlapping and touching regions joined.
+std::vector<io::Region> joined(std::vector<io::Region> regions);
+
+}  // namespace mambase::pipelines
