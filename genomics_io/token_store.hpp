@@ -8,9 +8,9 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace mambase::io {
@@ -42,6 +42,7 @@ class TokenStore {
     const Tokenizer* tokenizer_;
     std::int64_t gap_;
     std::vector<StoredContig> contigs_;
+    std::unordered_map<std::string, std::int64_t> by_name_;
 };
 
 }  // namespace mambase::io

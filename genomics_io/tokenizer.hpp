@@ -42,11 +42,13 @@ class Tokenizer {
     char letter(std::uint8_t code) const;
 
     struct Counts {
+        std::int64_t acgt = 0;
         std::int64_t ambiguous = 0;  // IUPAC codes other than N
-        std::int64_t bad = -1;       // offset of the first illegal byte, or -1
+        std::int64_t soft_masked = 0;
+        std::int64_t bad = -1;  // offset of the first illegal byte, or -1
     };
-    /// Writes bases.size() codes (what stands past an illegal byte is not defined). Pure; allocates
-    /// nothing.
+    /// Writes bases.size() codes (codes and counts past an illegal byte are not defined). Pure;
+    /// allocates nothing.
     Counts encode(std::span<const char> bases, std::uint8_t* codes) const;
 
   private:

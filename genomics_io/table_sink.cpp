@@ -1,0 +1,33 @@
+#include "genomics_io/table_sink.hpp"
+
+namespace mambase::io {
+
+TableSink::TableSink(const std::string& path, std::initializer_list<std::string_view> columns)
+    : out_(path), columns_(columns.size()) {
+    for (const std::string_view column : columns) {
+        field(column);
+    }
+    end_line();
+}
+
+void TableSink::field(std::string_view text) {
+    if (text.find_first_of("\t\r\n") != std::string_view::npos) {
+        throw Error(ErrorCode::usage,
+                    concat("a field of a table holds a tab or a line break: '", text, "'"))
+            .at(out_.path());
+    }
+    line_.append(text);
+    line_.push_back('\t');
+}
+
+void TableSink::end_line() {
+    line_.back() = '\n';
+    out_.write(line_);
+    line_.clear();
+}
+
+void TableSink::finish() {
+    out_.commit();
+}
+
+}  // namespace mambase::io
