@@ -1,0 +1,48 @@
+#include "kernels/ops/pool.hpp"
+
+#include "kernels/ops/check.hpp"
+
+namespace mambase::ops {
+
+using detail::Layout;
+
+void check(const Pool& op) {
+    constexpr const char* kOp = "pool";
+    detail::require_rank(kOp, "x", op.x, 3);
+    detail::require_rank(kOp, "sum", op.sum, 3);
+    const std::int64_t batch = op.x.extent(0);
+    const std::int64_t length = op.x.extent(1);
+    const std::int64_t groups = op.sum.extent(1);
+    const std::int64_t width = op.x.extent(2);
+    detail::require_tensor(kOp, "x", op.x, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(kOp, "group", op.group, DType::i32, {batch, length}, Layout::rows);
+    detail::require_tensor(kOp, "sum", op.sum, DType::f64, {batch, groups, width}, Layout::rows);
+    detail::require_tensor(kOp, "count", op.count, DType::i64, {batch, groups}, Layout::rows);
+}
+
+void check(const PoolGrad& op) {
+    constexpr const char* kOp = "pool backward";
+    detail::require_rank(kOp, "x", op.x, 3);
+    detail::require_rank(kOp, "sum", op.sum, 3);
+    const std::int64_t batch = op.x.extent(0);
+    const std::int64_t length = op.x.extent(1);
+    const std::int64_t groups = op.sum.extent(1);
+    const std::int64_t width = op.x.extent(2);
+    detail::require_tensor(kOp, "x", op.x, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(kOp, "group", op.group, DType::i32, {batch, length}, Layout::rows);
+    detail::require_tensor(kOp, "sum", op.sum, DType::f64, {batch, groups, width}, Layout::rows);
+    detail::require_tensor(kOp, "count", op.count, DType::i64, {batch, groups}, Layout::rows);
+    detail::require_tensor(kOp, "dy", op.dy, DType::f32, {batch, groups, width}, Layout::rows);
+    detail::require_tensor(kOp, "dx", op.dx, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(kOp, "pending", op.pending, DType::i64, {batch, groups}, Layout::rows);
+}
+
+void pool_forward(Context& context, const Pool& op) {
+    detail::dispatch("pool", context.table.pool_forward, context, op);
+}
+
+void pool_backward(Context& context, const PoolGrad& op) {
+    detail::dispatch("pool backward", context.table.pool_backward, context, op);
+}
+
+}  // namespace mambase::ops
