@@ -22,7 +22,9 @@ struct BenchOptions {
     void validate() const;
 };
 
-/// One thing beside its own matrix products: the same shapes through `linear`, the same threads.
+/// One thing beside matrix products: the same shapes through `linear`, the same threads. The whole
+/// model is beside all its own, an op beside those of one layer in its direction, so that the
+/// ratios of a layer's ops add up.
 struct BenchRow {
     std::string what;              // "forward", "training step", "selective_scan forward", …
     double seconds = 0.0;          // median of the repeats

@@ -1,0 +1,30 @@
+// run.json: what a training run was given, and what came of it.
+#pragma once
+
+#include "genomics_io/token_store.hpp"
+#include "pipelines/pretrain.hpp"
+#include "pipelines/recipe.hpp"
+#include "pipelines/runtime.hpp"
+#include "pipelines/training_data.hpp"
+
+#include <string>
+
+namespace mambase::pipelines {
+
+/// One JSON object:
+///   format_version, version, command_line (unless no_pg)
+///   inputs   the paths, as given
+///   options  named_values() of the recipe, all as text
+///   data     bases by kind, contigs, train_windows (different ones to draw from), valid_windows
+///            (all that are held out)
+///   outcome  end ("finished", "time_up", "signalled"), steps, bases, parameters, the best step and
+///            its validation loss in bits, the hash of the model, seconds (unless no_pg)
+std::string run_record(const PretrainOptions& options,
+                       const NamedValues& values,
+                       const io::TokenStore& store,
+                       const DataSplit& split,
+                       std::int64_t train_windows,
+                       const PretrainReport& report,
+                       const Runtime& runtime);
+
+}  // namespace mambase::pipelines

@@ -1,0 +1,139 @@
+#include "pipelines/train_state.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "model/safetensors.hpp"
+
+#include <charconv>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace mambase::pipelines {
+
+namespace {
+
+constexpr std::string_view kOption = "option.";
+constexpr std::string_view kFormatVersion = "1";
+
+using Metadata = std::map<std::string, std::string>;
+
+template <class Number>
+Number number(const Metadata& metadata, const std::string& key, const std::string& path) {
+    const auto found = metadata.find(key);
+    Number value{};
+    if (found != metadata.end()) {
+        const std::string& text = found->second;
+        const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (failure == std::errc() && end == text.data() + text.size()) {
+            return value;
+        }
+    }
+    throw Error(ErrorCode::format, concat("no number under \"", key, "\" of its metadata"))
+        .at(path);
+}
+
+/// The differences, one after the other: "--lr was 0.005, is 0.001".
+std::string differences(const Metadata& metadata, const NamedValues& options) {
+    std::string out;
+    for (const auto& [name, value] : options) {
+        const auto found = metadata.find(concat(kOption, name));
+        const std::string_view was = found != metadata.end() ? found->second : "not there";
+        if (was != value) {
+            out += concat(out.empty() ? "" : "; ", name, " was ", was, ", is ", value);
+        }
+    }
+    return out;
+}
+
+void read_tensors(const model::SafetensorsFile& file,
+                  std::string_view prefix,
+                  const model::ParamTable& params,
+                  const std::function<TensorView(std::size_t)>& out) {
+    for (std::size_t i = 0; i < params.size(); ++i) {
+        file.read(concat(prefix, params[i].name), out(i));
+    }
+}
+
+}  // namespace
+
+std::vector<Tensor> copy_weights(const model::Model& model, Allocator& allocator) {
+    std::vector<Tensor> out;
+    for (const model::Param& param : model.params()) {
+        Tensor& copy =
+            out.emplace_back(allocator, DType::f32, param.shape, "weights of the best model");
+        std::memcpy(copy.view().data(), param.value.view().data(),
+                    static_cast<std::size_t>(param.value.bytes()));
+    }
+    return out;
+}
+
+void set_weights(model::Model& model, const std::vector<Tensor>& weights) {
+    MAMBASE_ASSERT(weights.size() == model.params().size());
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        std::memcpy(model.params()[i].value.view().data(), weights[i].view().data(),
+                    static_cast<std::size_t>(weights[i].bytes()));
+    }
+}
+
+void save_train_state(const std::string& path, TrainState& state, const NamedValues& options) {
+    model::SafetensorsWriter writer(path);
+    const model::ParamTable& params = state.model.params();
+    for (std::size_t i = 0; i < params.size(); ++i) {
+        const std::string& name = params[i].name;
+        writer.add(concat("model.", name), params[i].value.view());
+        writer.add(concat("m.", name), state.optimizer.m(i));
+        writer.add(concat("v.", name), state.optimizer.v(i));
+        if (state.best) {
+            writer.add(concat("best.", name), state.best->weights[i].view());
+        }
+    }
+    writer.set_metadata("format_version", std::string(kFormatVersion));
+    writer.set_metadata("step", concat(state.optimizer.steps()));
+    if (state.best) {
+        writer.set_metadata("best_step", concat(state.best->step));
+        writer.set_metadata("best_nats", concat(state.best->nats));
+    }
+    for (const auto& [name, value] : options) {
+        writer.set_metadata(concat(kOption, name), value);
+    }
+    writer.commit();
+}
+
+void load_train_state(const std::string& path,
+                      TrainState& state,
+                      const NamedValues& options,
+                      Allocator& allocator) {
+    const model::SafetensorsFile file(path);
+    const Metadata& metadata = file.metadata();
+    const auto version = metadata.find("format_version");
+    if (version == metadata.end() || version->second != kFormatVersion) {
+        throw Error(ErrorCode::format, "not a training state of this version").at(path);
+    }
+    const std::string different = differences(metadata, options);
+    if (!different.empty()) {
+        throw Error(ErrorCode::usage,
+                    concat("the run that was stopped had other options: ", different,
+                           " (give the same, or another output directory)"))
+            .at(path);
+    }
+    const model::ParamTable& params = state.model.params();
+    read_tensors(file, "model.", params,
+                 [&](std::size_t i) { return state.model.params()[i].value.view(); });
+    read_tensors(file, "m.", params, [&](std::size_t i) { return state.optimizer.m(i); });
+    read_tensors(file, "v.", params, [&](std::size_t i) { return state.optimizer.v(i); });
+    state.optimizer.set_steps(number<std::int64_t>(metadata, "step", path));
+    if (metadata.contains("best_step")) {
+        BestModel best{number<std::int64_t>(metadata, "best_step", path),
+                       number<double>(metadata, "best_nats", path),
+                       copy_weights(state.model, allocator)};
+        read_tensors(file, "best.", params, [&](std::size_t i) { return best.weights[i].view(); });
+        state.best = std::move(best);
+    }
+}
+
+}  // namespace mambase::pipelines

@@ -1,0 +1,55 @@
+// train_state.safetensors: all that a stopped training run needs to go on.
+//
+// Tensors: model.<parameter> the weights, m.<parameter> and v.<parameter> AdamW's moments, and,
+// where a validation has been, best.<parameter> the weights of the best model so far. Metadata:
+// format_version, step, best_step and best_nats, and option.<name> for every option that the
+// weights depend on. Every random draw is a function of (seed, step, lane), so that no state of a
+// generator is here.
+#pragma once
+
+#include "kernels/tensor/buffer.hpp"
+#include "model/adamw.hpp"
+#include "model/model.hpp"
+#include "pipelines/recipe.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mambase::pipelines {
+
+/// The best model by validation so far.
+struct BestModel {
+    std::int64_t step = 0;
+    double nats = 0.0;            // mean validation loss
+    std::vector<Tensor> weights;  // by the parameter table
+};
+
+struct TrainState {
+    TrainState(model::Model start, const model::AdamWOptions& options, Allocator& allocator)
+        : model(std::move(start)), optimizer(model, options, allocator) {}
+
+    model::Model model;
+    model::AdamW optimizer;         // counts the steps done
+    std::optional<BestModel> best;  // none before the first validation
+};
+
+/// Copies the weights of `model`.
+std::vector<Tensor> copy_weights(const model::Model& model, Allocator& allocator);
+/// Puts them back.
+void set_weights(model::Model& model, const std::vector<Tensor>& weights);
+
+/// Whole, by rename. `options`: named_values() of the recipe. Throws Error{io}.
+void save_train_state(const std::string& path, TrainState& state, const NamedValues& options);
+
+/// Fills `state`, which is made for the same model. Throws Error{usage} that lists the options in
+/// which the saved run differs from `options` before anything is read; Error{format} for a file
+/// that is damaged or not ours.
+void load_train_state(const std::string& path,
+                      TrainState& state,
+                      const NamedValues& options,
+                      Allocator& allocator);
+
+}  // namespace mambase::pipelines

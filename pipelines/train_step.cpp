@@ -1,0 +1,114 @@
+#include "pipelines/train_step.hpp"
+
+#include "base/checked_math.hpp"
+#include "base/error.hpp"
+#include "model/state_bank.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+
+namespace mambase::pipelines {
+
+namespace {
+
+constexpr std::uint64_t kMostDraws = 10'000;  // of one window
+
+std::array<float, 256> weights_by_code(const io::Tokenizer& tokenizer, double mask_weight) {
+    std::array<float, 256> out{};
+    for (const std::uint8_t id : tokenizer.acgt()) {
+        out[id] = 1.0F;
+        out[id | io::kSoftMask] = static_cast<float>(mask_weight);
+    }
+    return out;
+}
+
+}  // namespace
+
+TrainStep::TrainStep(const Recipe& recipe,
+                     const io::SampleWindows& windows,
+                     const io::Tokenizer& tokenizer,
+                     const model::Model& model,
+                     std::int64_t chunk,
+                     Engine& engine)
+    : recipe_(recipe),
+      windows_(windows),
+      chunk_(chunk),
+      engine_(engine),
+      weight_of_(weights_by_code(tokenizer, recipe.mask_weight)),
+      codes_(static_cast<std::size_t>(checked_mul(recipe.batch, recipe.context + 1))),
+      ids_(engine.allocator(), DType::u8, {recipe.lanes, recipe.context}, "training ids"),
+      targets_(engine.allocator(), DType::u8, {recipe.lanes, recipe.context}, "training targets"),
+      weight_(engine.allocator(), DType::f32, {recipe.lanes, recipe.context}, "training weights"),
+      gradients_(model, engine.allocator()) {}
+
+TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::AdamW& optimizer) {
+    const double weight_sum = draw(step);
+    gradients_.zero();
+    double loss_sum = 0.0;
+    for (std::int64_t first = 0; first < recipe_.batch; first += recipe_.lanes) {
+        const std::int64_t count = std::min(recipe_.lanes, recipe_.batch - first);
+        const model::TrainBatch batch = fill_lanes(first, count);
+        model::StateBank states(model.config(), count, engine_.allocator());
+        loss_sum += model::training_step(engine_.context(), model, batch, chunk_, 1.0 / weight_sum,
+                                         states, gradients_);
+    }
+    Result result;
+    result.nats = loss_sum / weight_sum;
+    result.lr = recipe_.schedule.at(step);
+    result.gradient_norm = optimizer.step(engine_.context(), model, gradients_, result.lr);
+    return result;
+}
+
+/// Fills codes_; returns the sum of all weights.
+double TrainStep::draw(std::int64_t step) {
+    double sum = 0.0;
+    for (std::int64_t window = 0; window < recipe_.batch; ++window) {
+        sum += draw_window(step, window);
+    }
+    return sum;
+}
+
+/// A window without a target that counts (only N, say) is drawn again, under a lane number that no
+/// first draw has.
+double TrainStep::draw_window(std::int64_t step, std::int64_t window) {
+    const auto size = static_cast<std::size_t>(recipe_.context + 1);
+    const std::span<std::uint8_t> codes =
+        std::span(codes_).subspan(static_cast<std::size_t>(window) * size, size);
+    for (std::uint64_t attempt = 0; attempt < kMostDraws; ++attempt) {
+        const std::uint64_t lane = static_cast<std::uint64_t>(window) | (attempt << 32U);
+        windows_.draw(recipe_.seed, static_cast<std::uint64_t>(step), lane, recipe_.both_strands,
+                      codes);
+        double sum = 0.0;
+        for (const std::uint8_t code : codes.subspan(1)) {
+            sum += static_cast<double>(weight_of_[code]);
+        }
+        if (sum > 0.0) {
+            return sum;
+        }
+    }
+    throw_error(ErrorCode::usage,
+                "no window has a base to learn from: all are N, or lower case with a mask weight "
+                "of 0");
+}
+
+/// Inputs, targets and weights of windows [first, first + count).
+model::TrainBatch TrainStep::fill_lanes(std::int64_t first, std::int64_t count) {
+    const auto ids = ids_.view().as<std::uint8_t, 2>();
+    const auto targets = targets_.view().as<std::uint8_t, 2>();
+    const auto weight = weight_.view().as<float, 2>();
+    constexpr std::uint8_t kId = 0x7F;
+    for (std::int64_t lane = 0; lane < count; ++lane) {
+        const std::uint8_t* codes =
+            codes_.data() + static_cast<std::size_t>((first + lane) * (recipe_.context + 1));
+        for (std::int64_t t = 0; t < recipe_.context; ++t) {
+            ids(lane, t) = codes[t] & kId;
+            targets(lane, t) = codes[t + 1] & kId;
+            weight(lane, t) = weight_of_[codes[t + 1]];
+        }
+    }
+    return {ids_.view().slice(0, 0, count), targets_.view().slice(0, 0, count),
+            weight_.view().slice(0, 0, count)};
+}
+
+}  // namespace mambase::pipelines

@@ -1,0 +1,40 @@
+#include "pipelines/validation.hpp"
+
+#include "pipelines/lanes.hpp"
+
+#include <cstddef>
+#include <utility>
+
+namespace mambase::pipelines {
+
+ValidationResult validate_model(Engine& engine,
+                                const model::Model& model,
+                                const io::TokenStore& store,
+                                const std::vector<io::Region>& windows,
+                                std::int64_t chunk) {
+    ValidationResult result;
+    double sum = 0.0;
+    LossLanes lanes(engine, model, store.tokenizer(), chunk, [&](const LossRows& rows) {
+        for (std::int64_t i = 0; i < rows.count; ++i) {
+            sum += rows.nats[i];
+            result.bases += rows.scored[i] != 0.0F ? 1 : 0;
+        }
+    });
+    for (const io::Region& window : windows) {
+        const auto& codes = store.contigs()[static_cast<std::size_t>(window.contig)].codes;
+        TaggedPiece tagged;
+        tagged.piece.record = window.contig;
+        tagged.piece.begin = window.begin;
+        tagged.piece.codes.assign(codes.begin() + window.begin, codes.begin() + window.end);
+        tagged.piece.first = true;
+        tagged.piece.last = true;
+        tagged.piece.score_begin = window.begin;
+        tagged.piece.score_end = window.end;
+        lanes.add(std::move(tagged));
+    }
+    lanes.flush();
+    result.nats = result.bases > 0 ? sum / static_cast<double>(result.bases) : 0.0;
+    return result;
+}
+
+}  // namespace mambase::pipelines
