@@ -3,6 +3,7 @@
 
 #include "pipelines/reading.hpp"
 #include "pipelines/runtime.hpp"
+#include "pipelines/tally.hpp"
 
 #include <cstdint>
 #include <string>
@@ -27,28 +28,6 @@ struct EvaluateOptions {
     void validate() const;
 };
 
-/// Sums over scored bases, weight 1 each.
-struct Tally {
-    std::int64_t bases = 0;
-    double nats = 0.0;         // sum of −log p(base)
-    std::int64_t correct = 0;  // bases that were the most likely of the four
-
-    void add(const Tally& other);
-    double mean_nats() const;   // NaN without bases, as those below
-    double bits() const;        // a base
-    double perplexity() const;  // exp of mean_nats
-    double accuracy() const;
-};
-
-/// Upper and lower (soft-masked) case apart.
-struct CaseTally {
-    Tally upper;
-    Tally lower;
-
-    void add(const CaseTally& other);
-    Tally all() const;
-};
-
 struct EvaluateReport {
     CaseTally all;
     struct Baseline {
@@ -69,8 +48,9 @@ struct EvaluateReport {
 /// regions, only their bases, each once.
 ///
 /// Scored is every A, C, G or T but the first base after a reset, with probabilities over A, C, G
-/// and T; sums are in double, by position within a block of the context grid (whole: within a run),
-/// blocks added in order. Errors as of the readers and Model::load; Error{cancelled} on a stop.
+/// and T; sums are in double, by position within a block of the context grid (whole: within a
+/// record), blocks added in order. Errors as of the readers and Model::load; Error{cancelled} on a
+/// stop.
 EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime);
 
 }  // namespace mambase::pipelines

@@ -59,7 +59,7 @@ class Lanes {
 
   private:
     void run_alone(const TaggedPiece& piece);
-    void call(std::span<const LaneSlice> lanes, std::int64_t length);
+    void call(std::span<const LaneSlice> lanes, std::int64_t length, model::StateBank& bank);
 
     Engine& engine_;
     const model::Model& model_;

@@ -109,6 +109,16 @@ std::vector<io::Region> resolve_regions(const ReadingOptions& options,
     return regions;
 }
 
+void tell_letters(const io::RecordSummary& record, const Observer& observer) {
+    if (record.length == 0) {
+        observer.warning(concat(record.name, ": no bases"));
+    }
+    if (record.ambiguous > 0) {
+        observer.info(
+            concat(record.name, ": ", format_count(record.ambiguous), " IUPAC codes read as N"));
+    }
+}
+
 std::vector<io::Region> joined(std::vector<io::Region> regions) {
     std::sort(regions.begin(), regions.end(), [](const io::Region& a, const io::Region& b) {
         return std::tie(a.contig, a.begin, a.end) < std::tie(b.contig, b.begin, b.end);

@@ -58,6 +58,9 @@ io::WindowOptions window_options(const ReadingOptions& options, std::int64_t con
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs);
 
+/// What a reader should know of a record: no bases (a warning), IUPAC codes that read as N.
+void tell_letters(const io::RecordSummary& record, const Observer& observer);
+
 /// Every base once: sorted by contig and position, overlapping and touching regions joined.
 std::vector<io::Region> joined(std::vector<io::Region> regions);
 

@@ -1,0 +1,52 @@
+// What an embedding run reads and writes, found before anything is computed.
+#pragma once
+
+#include "genomics_io/coordinates.hpp"
+#include "genomics_io/indexed_fasta.hpp"
+#include "genomics_io/tokenizer.hpp"
+#include "genomics_io/window.hpp"
+#include "model/model.hpp"
+#include "pipelines/embed.hpp"
+#include "pipelines/embedding_rows.hpp"
+#include "pipelines/engine.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mambase::pipelines {
+
+struct EmbedPlan {
+    std::optional<io::IndexedFasta> fasta;  // for regions and the reverse strand
+    std::vector<RowSpan> spans;             // with `fasta`: all; else they are met on the way
+    std::optional<std::int64_t> rows;       // at most; empty: not known (a stream)
+    std::int64_t bases = 0;                 // that have rows
+    std::int64_t computed = 0;              // through the model, both strands counted
+    std::int64_t dim = 0;
+    std::vector<io::Interval> groups;  // [first, last) spans whose reverse rows wait together
+    std::int64_t spool_rows = 0;       // of the largest group
+};
+
+bool both_strands(StrandChoice strand);
+
+/// `width`: D of the model. Errors as of embed() for what cannot be read.
+EmbedPlan plan_embedding(const EmbedOptions& options,
+                         std::int64_t width,
+                         const io::WindowOptions& windows,
+                         const Observer& observer);
+
+/// Error{usage} where an array of that many rows is past max_output.
+void require_within_limit(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t rows);
+/// The same for all rows, and Error{io} where the file systems are too full.
+void require_feasible(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t width);
+
+/// For people: sequence, output, memory and time; several lines.
+std::string describe(const EmbedPlan& plan,
+                     const EmbedOptions& options,
+                     Engine& engine,
+                     const model::Model& model,
+                     const io::Tokenizer& tokenizer,
+                     std::int64_t context);
+
+}  // namespace mambase::pipelines

@@ -1,0 +1,31 @@
+// What lies beside an array of embeddings: which rows are whose, and what the numbers are.
+#pragma once
+
+#include "model/model.hpp"
+#include "pipelines/embed.hpp"
+#include "pipelines/embedding_rows.hpp"
+#include "pipelines/runtime.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mambase::pipelines {
+
+/// "out" of "out.npy".
+std::string embedding_stem(const std::string& output);
+
+/// contig, start, end (0-based half-open), strand ("+", "-", "." for both), first row, rows.
+void write_rows_table(const std::string& path,
+                      const std::vector<RowSpan>& spans,
+                      const EmbedOptions& options);
+
+/// The JSON beside the array; docs/formats.md has its keys.
+void write_description(const std::string& path,
+                       const EmbedOptions& options,
+                       const EmbedReport& report,
+                       const model::Model& model,
+                       const io::Tokenizer& tokenizer,
+                       const Runtime& runtime);
+
+}  // namespace mambase::pipelines

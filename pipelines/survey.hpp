@@ -1,0 +1,33 @@
+// What a run would take, found before it starts.
+#pragma once
+
+#include "genomics_io/fasta_source.hpp"
+#include "model/model.hpp"
+#include "pipelines/engine.hpp"
+#include "pipelines/reading.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mambase::pipelines {
+
+struct SequenceCount {
+    std::int64_t records = 0;
+    std::int64_t bases = 0;
+};
+
+/// Reads a file through, without looking at the letters. Errors as of io::open_fasta.
+SequenceCount count_bases(const std::string& path, const io::ReadOptions& options);
+
+/// Bases that the model reads so that `bases` count: nearly twice as many with a context.
+std::int64_t bases_computed(std::int64_t bases, std::int64_t context);
+
+/// Memory of a forward pass, and its time for `bases` by the clock of a short trial: lines of text.
+std::string forward_plan(Engine& engine,
+                         const model::Model& model,
+                         const io::Tokenizer& tokenizer,
+                         std::int64_t chunk,
+                         std::int64_t bases);
+
+}  // namespace mambase::pipelines

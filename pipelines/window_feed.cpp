@@ -1,0 +1,88 @@
+#include "pipelines/window_feed.hpp"
+
+#include "genomics_io/fasta_source.hpp"
+
+#include <utility>
+
+namespace mambase::pipelines {
+
+namespace {
+
+/// Pieces that wait; each holds up to twice the context.
+constexpr std::size_t kQueued = 8;
+
+}  // namespace
+
+Reading read_file(const std::string& path, const io::ReadOptions& options) {
+    return {io::open_fasta(path, options), io::Strand::forward, std::nullopt};
+}
+
+Reading read_part(const io::IndexedFasta& fasta,
+                  std::int64_t contig,
+                  io::Interval asked,
+                  io::Strand strand,
+                  const io::WindowOptions& windows) {
+    const std::int64_t length = fasta.contigs()[static_cast<std::size_t>(contig)].length;
+    const io::Interval score = strand == io::Strand::forward ? asked : io::mirrored(asked, length);
+    const io::Interval read = io::read_interval(score.begin, score.end, length, windows);
+    return {fasta.read(contig, read.begin, read.end, strand), strand, score};
+}
+
+WindowFeed::WindowFeed(std::int64_t count,
+                       std::function<Reading(std::int64_t)> make,
+                       const io::Tokenizer& tokenizer,
+                       const io::WindowOptions& windows)
+    : tokenizer_(tokenizer),
+      windows_(windows),
+      queue_(kQueued),
+      reader_([this, count, make = std::move(make)] { read_all(count, make); }) {}
+
+WindowFeed::~WindowFeed() {
+    queue_.cancel();
+}
+
+bool WindowFeed::next(Delivery& delivery) {
+    std::optional<Delivery> item = queue_.pop();
+    if (item) {
+        delivery = std::move(*item);
+        return true;
+    }
+    if (failure_) {
+        std::rethrow_exception(failure_);
+    }
+    return false;
+}
+
+void WindowFeed::read_all(std::int64_t count, const std::function<Reading(std::int64_t)>& make) {
+    try {
+        for (std::int64_t index = 0; index < count; ++index) {
+            if (!read_one(index, make(index))) {
+                return;
+            }
+        }
+    } catch (...) {
+        failure_ = std::current_exception();
+    }
+    queue_.close();
+}
+
+bool WindowFeed::read_one(std::int64_t index, Reading reading) {
+    io::WindowReader reader(std::move(reading.source), tokenizer_, windows_, reading.strand,
+                            reading.score);
+    for (bool more = true; more;) {
+        Delivery delivery;
+        delivery.reading = index;
+        io::WindowPiece piece;
+        more = reader.next(piece);
+        delivery.ended = reader.take_summaries();
+        if (more) {
+            delivery.piece = std::move(piece);
+        }
+        if (!queue_.push(std::move(delivery))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+}  // namespace mambase::pipelines
