@@ -81,8 +81,7 @@ struct Preset {
     std::int64_t context = 1024;            // bases a window
     std::int64_t bases_per_step = 1 << 14;  // over all lanes
     double lr = 5e-3;                       // peak
-    std::int64_t max_bases = 0;  // of a run without --bases; 0: 10 G (in all, the smaller of this
-                                 // and 20 times the input)
+    std::int64_t max_bases = 100'000'000;   // of a run: the smaller of this and 20 times the input
 };
 
 /// All presets, smallest first; they are part of the program.
@@ -91,8 +90,8 @@ const std::vector<Preset>& presets();
 const Preset& find_preset(std::string_view name);
 /// The model of a preset.
 ModelConfig preset(std::string_view name);
-/// One preset from JSON (strict: an unknown or missing key or a wrong type is Error{format} with
-/// its path).
+/// One preset from JSON, in the form of data/presets; "model.dt_rank" may be given too. Strict: an
+/// unknown or missing key or a wrong type is Error{format} with its path.
 Preset parse_preset(std::string_view text, const std::string& file);
 
 }  // namespace mambase::model

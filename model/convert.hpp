@@ -20,9 +20,13 @@ enum class DirectoryForm : std::uint8_t {
 /// "mambase", "hf", "state-spaces"; throws Error{usage} on another word.
 DirectoryForm parse_directory_form(std::string_view word);
 
+/// Model::load, also of a directory in state-spaces form.
+Model load_any_form(const std::string& dir, Allocator& allocator);
+
 /// Reads `in` (any of the three forms, found from its config.json) and writes `out`. provenance:
 /// what our key is to say where `in` has none (to mambase; without it the key stays out). Throws
-/// Error{unsupported} for a pickle, with the way to convert it.
+/// Error{unsupported} for a pickle, with the way to convert it, and for a model that the original
+/// code has no form for.
 void convert(const std::string& in,
              const std::string& out,
              DirectoryForm to,

@@ -19,6 +19,8 @@ class Model {
     /// line that names the file and the tensor or JSON path: missing, unexpected or misshapen
     /// tensors, values that are not finite.
     static Model load(const std::string& dir, Allocator& allocator);
+    /// The same with a config that the caller has read.
+    static Model load(const std::string& dir, ConfigFile config, Allocator& allocator);
     /// Fresh weights (spec Mamba 1.6): a function of config and seed alone.
     static Model initialise(const ModelConfig& config, std::uint64_t seed, Allocator& allocator);
     /// Values undefined: for a caller that fills params() itself.

@@ -54,8 +54,10 @@ struct LayerParams {
 
 class ParamTable {
   public:
-    /// All parameters of a model of that form, values undefined.
-    ParamTable(const ModelConfig& config, Allocator& allocator);
+    /// Names and shapes of all parameters of a model of that form; no memory for values yet.
+    explicit ParamTable(const ModelConfig& config);
+    /// Gives every parameter its value, contents undefined.
+    void allocate(Allocator& allocator);
 
     std::size_t size() const noexcept { return params_.size(); }
     Param& operator[](std::size_t index) { return params_[index]; }
@@ -77,7 +79,7 @@ class ParamTable {
     std::size_t head() const noexcept { return head_; }
 
   private:
-    std::size_t add(std::string name, const Shape& shape, Init init, bool decay, Allocator& from);
+    std::size_t add(std::string name, const Shape& shape, Init init, bool decay);
 
     std::vector<Param> params_;
     std::vector<LayerParams> layers_;

@@ -6,7 +6,6 @@
 #include "model/config.hpp"
 
 #include <cstdint>
-#include <optional>
 
 namespace mambase::model {
 
@@ -56,12 +55,8 @@ class StateBank {
     void snapshot(TensorView out) const;
     void restore(ConstTensorView in);
 
-    struct Place {
-        std::int64_t layer;
-        std::int64_t lane;
-    };
-    /// The first state that holds a NaN or an infinity.
-    std::optional<Place> find_not_finite() const;
+    /// Throws Error{format} naming layer and lane where a state holds a NaN or an infinity.
+    void require_finite() const;
 
   private:
     StateLayout layout_;

@@ -1,0 +1,287 @@
+#include "model/chunked_step.hpp"
+
+#include "base/checked_math.hpp"
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "kernels/ops/cross_entropy.hpp"
+#include "kernels/ops/elementwise.hpp"
+#include "kernels/ops/embedding.hpp"
+#include "kernels/ops/linear.hpp"
+#include "kernels/ops/op_table.hpp"
+#include "kernels/ops/rms_norm.hpp"
+#include "model/forward.hpp"
+#include "model/mamba_block.hpp"
+
+#include <cmath>
+#include <cstring>
+
+namespace mambase::model {
+
+namespace {
+
+void zero(TensorView view) {
+    std::memset(view.data(), 0, static_cast<std::size_t>(view.count() * size_of(view.dtype())));
+}
+
+/// One chunk of the batch, positions [lo, hi).
+TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) {
+    return {batch.ids.slice(1, lo, hi), batch.targets.slice(1, lo, hi),
+            batch.weight.slice(1, lo, hi)};
+}
+
+/// The forward pass of a chunk with everything that backward needs, and that backward.
+class ChunkPass {
+  public:
+    ChunkPass(ops::Context& context, const Model& model, const TrainBatch& batch)
+        : context_(context),
+          model_(model),
+          params_(model.params()),
+          batch_(batch),
+          layout_(model.config(), batch.ids.extent(0)) {}
+
+    /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
+    void forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum);
+    void backward(ConstTensorView states_in,
+                  TensorView dstates,
+                  double scale,
+                  Gradients& gradients);
+
+  private:
+    TensorView rows(std::int64_t width) const {
+        return context_.step.take(DType::f32, {batch_.ids.extent(0), batch_.ids.extent(1), width});
+    }
+    ConstTensorView weight(std::size_t index) const { return params_[index].value.view(); }
+
+    ops::Context& context_;
+    const Model& model_;
+    const ParamTable& params_;
+    const TrainBatch& batch_;
+    const StateLayout layout_;
+    std::vector<MambaBlock> blocks_;
+    std::vector<BlockValues> values_;
+    TensorView residual_;  // after the last block
+    TensorView rstd_;
+    TensorView normed_;
+    TensorView logits_;
+};
+
+void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum) {
+    const ModelConfig& config = model_.config();
+    const std::int64_t lanes = batch_.ids.extent(0);
+    const std::int64_t length = batch_.ids.extent(1);
+    const TensorView embedded = rows(config.d_model);
+    const TensorView added = rows(config.d_model);
+    ops::embedding_forward(
+        context_, {.ids = batch_.ids, .table = weight(params_.embedding()), .y = embedded});
+    for (std::int64_t layer = 0; layer < config.n_layer; ++layer) {
+        const bool first = layer == 0;
+        BlockValues values = BlockValues::take(context_, config, lanes, length, true);
+        values.residual = first ? embedded : rows(config.d_model);
+        BlockStates states{layout_.conv(states_in, layer), layout_.ssm(states_in, layer), {}, {}};
+        if (states_out) {
+            states.conv_out = layout_.conv(states_out, layer);
+            states.ssm_out = layout_.ssm(states_out, layer);
+        }
+        const TensorView before = first ? TensorView() : added;
+        const TensorView stream = first ? embedded : values_.back().residual;
+        blocks_.emplace_back(model_, layer)
+            .forward(context_, before, stream, {}, {}, values, states, added);
+        values_.push_back(values);
+    }
+    residual_ = rows(config.d_model);
+    normed_ = rows(config.d_model);
+    rstd_ = context_.step.take(DType::f32, {lanes, length});
+    logits_ = rows(config.vocab_size);
+    ops::rms_norm_forward(context_, {.hidden = added,
+                                     .residual_in = values_.back().residual,
+                                     .weight = weight(params_.norm_f()),
+                                     .eps = config.norm_eps,
+                                     .residual_out = residual_,
+                                     .y = normed_,
+                                     .rstd = rstd_});
+    ops::linear_forward(context_,
+                        {.x = normed_, .weight = weight(params_.head()), .bias = {}, .y = logits_});
+    if (loss_sum) {
+        ops::cross_entropy_forward(context_, {.logits = logits_,
+                                              .targets = batch_.targets,
+                                              .weight = batch_.weight,
+                                              .support = {},
+                                              .loss = {},
+                                              .best = {},
+                                              .loss_sum = loss_sum});
+    }
+}
+
+void ChunkPass::backward(ConstTensorView states_in,
+                         TensorView dstates,
+                         double scale,
+                         Gradients& gradients) {
+    const ModelConfig& config = model_.config();
+    const TensorView dstream = rows(config.d_model);
+    const TensorView dnormed = rows(config.d_model);
+    ops::cross_entropy_backward(context_, {.logits = logits_,
+                                           .targets = batch_.targets,
+                                           .weight = batch_.weight,
+                                           .scale = scale,
+                                           .dlogits = logits_});
+    ops::linear_backward(context_, {.x = normed_,
+                                    .weight = weight(params_.head()),
+                                    .dy = logits_,
+                                    .dx = dnormed,
+                                    .dweight = gradients.head(),
+                                    .dbias = {}});
+    ops::rms_norm_backward(context_, {.residual_out = residual_,
+                                      .weight = weight(params_.norm_f()),
+                                      .rstd = rstd_,
+                                      .dy = dnormed,
+                                      .dresidual_out = {},
+                                      .dx = dstream,
+                                      .dweight = gradients.of(params_.norm_f())});
+    for (std::int64_t layer = config.n_layer - 1; layer >= 0; --layer) {
+        const auto at = static_cast<std::size_t>(layer);
+        blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
+                             layout_.ssm(states_in, layer), dstream, layout_.conv(dstates, layer),
+                             layout_.ssm(dstates, layer), gradients);
+    }
+    ops::embedding_backward(
+        context_, {.ids = batch_.ids, .dy = dstream, .dtable = gradients.of(params_.embedding())});
+}
+
+/// Chunk by chunk without keeping anything but the loss; the states go on in `bank`.
+void read_chunk(ops::Context& context,
+                const Model& model,
+                const TrainBatch& batch,
+                StateBank& bank,
+                TensorView loss_sum) {
+    const StepMemory::Scope scope(context.step);
+    const TensorView logits = context.step.take(
+        DType::f32, {batch.ids.extent(0), batch.ids.extent(1), model.config().vocab_size});
+    forward_logits(context, model, {batch.ids, {}, {}}, bank, logits);
+    ops::cross_entropy_forward(context, {.logits = logits,
+                                         .targets = batch.targets,
+                                         .weight = batch.weight,
+                                         .support = {},
+                                         .loss = {},
+                                         .best = {},
+                                         .loss_sum = loss_sum});
+}
+
+double sum_of(TensorView loss_sum) {
+    const auto lanes = loss_sum.as<double, 1>();
+    double total = 0.0;
+    for (std::int64_t lane = 0; lane < lanes.extent[0]; ++lane) {
+        MAMBASE_REQUIRE(
+            std::isfinite(lanes(lane)), ErrorCode::format,
+            concat("the loss of lane ", lane, " is not finite: the model has diverged"));
+        total += lanes(lane);
+    }
+    return total;
+}
+
+void check_batch(const TrainBatch& batch, const StateBank& states, std::int64_t chunk) {
+    const Shape& ids = batch.ids.shape();
+    MAMBASE_REQUIRE(ids.rank() == 2 && ids[0] == states.lanes(), ErrorCode::shape,
+                    concat("ids are ", ids.text(), " for ", states.lanes(), " lanes"));
+    MAMBASE_REQUIRE(batch.targets.shape() == ids && batch.weight.shape() == ids, ErrorCode::shape,
+                    concat("targets are ", batch.targets.shape().text(), " and weights ",
+                           batch.weight.shape().text(), " for ids ", ids.text()));
+    MAMBASE_REQUIRE(chunk >= 1, ErrorCode::usage, concat("a chunk of ", chunk, " positions"));
+}
+
+}  // namespace
+
+Gradients::Gradients(const Model& model, Allocator& allocator)
+    : head_index_(model.params().head()), tied_(model.config().tie_embeddings) {
+    for (const Param& param : model.params()) {
+        sums_.emplace_back(allocator, DType::f64, param.shape, "gradient of " + param.name);
+    }
+    if (tied_) {
+        head_ = Tensor(allocator, DType::f64, model.params()[head_index_].shape,
+                       "gradient of the head");
+    }
+    zero();
+}
+
+void Gradients::zero() {
+    for (Tensor& sum : sums_) {
+        model::zero(sum.view());
+    }
+    if (tied_) {
+        model::zero(head_.view());
+    }
+}
+
+void Gradients::join_head() {
+    if (!tied_) {
+        return;
+    }
+    auto* const table = static_cast<double*>(sums_[head_index_].view().data());
+    auto* const part = static_cast<double*>(head_.view().data());
+    const std::int64_t count = head_.shape().count();
+    for (std::int64_t i = 0; i < count; ++i) {
+        table[i] += part[i];
+        part[i] = 0.0;
+    }
+}
+
+double Gradients::norm(ops::Context& context) const {
+    const StepMemory::Scope scope(context.step);
+    const TensorView one = context.step.take(DType::f64, {1});
+    double total = 0.0;
+    for (const Tensor& sum : sums_) {
+        ops::norm_sq(context, {.x = sum.view().reshape({sum.shape().count()}), .sum = one});
+        total += *static_cast<const double*>(one.data());
+    }
+    return std::sqrt(total);
+}
+
+double training_step(ops::Context& context,
+                     const Model& model,
+                     const TrainBatch& batch,
+                     std::int64_t chunk,
+                     double scale,
+                     StateBank& states,
+                     Gradients& gradients) {
+    check_batch(batch, states, chunk);
+    const std::int64_t length = batch.ids.extent(1);
+    if (length == 0) {
+        return 0.0;
+    }
+    const std::int64_t step =
+        chunk >= length ? length : round_up(chunk, context.table.gradient_tile);
+    const std::int64_t chunks = ceil_div(length, step);
+    const StepMemory::Scope scope(context.step);
+    const TensorView starts = context.step.take(DType::f32, {chunks, states.layout().count()});
+    const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
+    const TensorView loss_sum = context.step.take(DType::f64, {states.lanes()});
+    zero(dstates);
+    zero(loss_sum);
+    const auto start_of = [&](std::int64_t k) {
+        return starts.slice(0, k, k + 1).reshape({states.layout().count()});
+    };
+    const auto batch_of = [&](std::int64_t k) {
+        return positions(batch, k * step, std::min((k + 1) * step, length));
+    };
+    for (std::int64_t k = 0; k < chunks; ++k) {
+        states.snapshot(start_of(k));
+        if (k + 1 < chunks) {  // the last one is run below, with its backward
+            read_chunk(context, model, batch_of(k), states, loss_sum);
+        }
+    }
+    for (std::int64_t k = chunks - 1; k >= 0; --k) {
+        const StepMemory::Scope chunk_scope(context.step);
+        const bool last = k + 1 == chunks;
+        const TrainBatch part = batch_of(k);
+        ChunkPass pass(context, model, part);
+        pass.forward(start_of(k), last ? states.values() : TensorView(),
+                     last ? loss_sum : TensorView());
+        if (last) {
+            states.require_finite();
+        }
+        pass.backward(start_of(k), dstates, scale, gradients);
+    }
+    gradients.join_head();
+    return sum_of(loss_sum);
+}
+
+}  // namespace mambase::model

@@ -1,0 +1,118 @@
+#include "model/forward.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "kernels/ops/embedding.hpp"
+#include "kernels/ops/linear.hpp"
+#include "kernels/ops/rms_norm.hpp"
+#include "model/mamba_block.hpp"
+
+namespace mambase::model {
+
+namespace {
+
+/// The stream between blocks: what has been added up, and what the last block adds to it.
+struct Stream {
+    TensorView residual;  // [B,T,D]
+    TensorView added;     // [B,T,D]
+};
+
+/// The first `blocks` blocks over one chunk, at least one.
+void run_blocks(ops::Context& context,
+                const Model& model,
+                const Chunk& chunk,
+                StateBank& bank,
+                std::int64_t blocks,
+                const Stream& stream) {
+    const std::int64_t lanes = chunk.ids.extent(0);
+    const std::int64_t length = chunk.ids.extent(1);
+    ops::embedding_forward(context,
+                           {.ids = chunk.ids,
+                            .table = model.params()[model.params().embedding()].value.view(),
+                            .y = stream.residual});
+    const StepMemory::Scope scope(context.step);
+    BlockValues values = BlockValues::take(context, model.config(), lanes, length, false);
+    for (std::int64_t layer = 0; layer < blocks; ++layer) {
+        const BlockStates states{bank.conv(layer), bank.ssm(layer), bank.conv(layer),
+                                 bank.ssm(layer)};
+        values.residual = layer == 0 ? TensorView() : stream.residual;
+        MambaBlock(model, layer)
+            .forward(context, layer == 0 ? TensorView() : stream.added, stream.residual,
+                     chunk.valid, chunk.segment, values, states, stream.added);
+    }
+    bank.require_finite();
+}
+
+void check_chunk(const Model& model,
+                 const Chunk& chunk,
+                 const StateBank& bank,
+                 std::int64_t layer,
+                 const Shape& out,
+                 std::int64_t width) {
+    const ModelConfig& config = model.config();
+    MAMBASE_REQUIRE(chunk.ids.shape().rank() == 2 && chunk.ids.extent(0) == bank.lanes(),
+                    ErrorCode::shape,
+                    concat("ids are ", chunk.ids.shape().text(), " for ", bank.lanes(), " lanes"));
+    MAMBASE_REQUIRE(layer >= kLastLayer && layer <= config.n_layer, ErrorCode::usage,
+                    concat("layer ", layer, " of a model of ", config.n_layer, " blocks"));
+    const Shape expected{chunk.ids.extent(0), chunk.ids.extent(1), width};
+    MAMBASE_REQUIRE(out == expected, ErrorCode::shape,
+                    concat("the output is ", out.text(), ", not ", expected.text()));
+}
+
+}  // namespace
+
+void forward_hidden(ops::Context& context,
+                    const Model& model,
+                    const Chunk& chunk,
+                    StateBank& bank,
+                    std::int64_t layer,
+                    TensorView hidden) {
+    const ModelConfig& config = model.config();
+    const ParamTable& params = model.params();
+    check_chunk(model, chunk, bank, layer, hidden.shape(), config.d_model);
+    if (hidden.count() == 0) {
+        return;
+    }
+    if (layer == 0) {
+        ops::embedding_forward(
+            context,
+            {.ids = chunk.ids, .table = params[params.embedding()].value.view(), .y = hidden});
+        return;
+    }
+    const StepMemory::Scope scope(context.step);
+    const auto rows = [&] { return context.step.take(DType::f32, hidden.shape()); };
+    const Stream stream{rows(), rows()};
+    run_blocks(context, model, chunk, bank, layer == kLastLayer ? config.n_layer : layer, stream);
+    // The stream after block k is added up by the norm that follows; of the two results, one is
+    // what was asked for.
+    const bool normed = layer == kLastLayer;
+    ops::rms_norm_forward(context, {.hidden = stream.added,
+                                    .residual_in = stream.residual,
+                                    .weight = params[params.norm_f()].value.view(),
+                                    .eps = config.norm_eps,
+                                    .residual_out = normed ? stream.residual : hidden,
+                                    .y = normed ? hidden : rows(),
+                                    .rstd = {}});
+}
+
+void forward_logits(ops::Context& context,
+                    const Model& model,
+                    const Chunk& chunk,
+                    StateBank& bank,
+                    TensorView logits) {
+    const ModelConfig& config = model.config();
+    check_chunk(model, chunk, bank, kLastLayer, logits.shape(), config.vocab_size);
+    const StepMemory::Scope scope(context.step);
+    const TensorView hidden =
+        context.step.take(DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), config.d_model});
+    forward_hidden(context, model, chunk, bank, kLastLayer, hidden);
+    if (logits.count() > 0) {
+        ops::linear_forward(context, {.x = hidden,
+                                      .weight = model.params()[model.params().head()].value.view(),
+                                      .bias = {},
+                                      .y = logits});
+    }
+}
+
+}  // namespace mambase::model

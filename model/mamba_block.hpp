@@ -1,0 +1,93 @@
+// One layer: norm and Mamba-1 mixer (spec Mamba 1.3, 1.4, 1.9). Private to model/.
+//
+// The residual stream is added up in the next layer's norm, so a block takes what the mixer before
+// it has added (`hidden`) and gives what its own mixer adds.
+#pragma once
+
+#include "kernels/ops/context.hpp"
+#include "kernels/tensor/view.hpp"
+#include "model/chunked_step.hpp"
+#include "model/model.hpp"
+#include "model/state_bank.hpp"
+
+#include <cstdint>
+
+namespace mambase::model {
+
+/// What a block computes on its way; backward reads it. Views into step memory.
+struct BlockValues {
+    TensorView residual;  // [B,T,D] the stream that is normed
+    TensorView rstd;      // [B,T]   for backward alone
+    TensorView normed;    // [B,T,D]
+    TensorView xz;        // [B,T,2E] x, then the gate z
+    TensorView u;         // [B,T,E] after the convolution
+    TensorView x_dbl;     // [B,T,R+2N] Δ's low-rank input, B, C
+    TensorView dt_raw;    // [B,T,E]
+    TensorView gated;     // [B,T,E]
+    TensorView scan;      // [bytes] the scan's own, for backward alone
+
+    /// All but `residual`, which outlives a block that keeps nothing.
+    static BlockValues take(ops::Context& context,
+                            const ModelConfig& config,
+                            std::int64_t lanes,
+                            std::int64_t length,
+                            bool for_backward);
+};
+
+struct BlockStates {
+    ConstTensorView conv_in;  // [B,W−1,E]
+    ConstTensorView ssm_in;   // [B,E,N]
+    TensorView conv_out;      // optional; may alias conv_in
+    TensorView ssm_out;       // optional; may alias ssm_in
+};
+
+/// Parameters of one layer, or the sums of their gradients.
+template <class AnyView>
+struct BlockParams {
+    AnyView norm;           // [D]
+    AnyView in_proj;        // [2E,D]
+    AnyView in_proj_bias;   // [2E] optional
+    AnyView conv;           // [E,W]
+    AnyView conv_bias;      // [E] optional
+    AnyView x_proj;         // [R+2N,E]
+    AnyView dt_proj;        // [E,R]
+    AnyView dt_bias;        // [E]
+    AnyView a_log;          // [E,N]
+    AnyView d;              // [E]
+    AnyView out_proj;       // [D,E]
+    AnyView out_proj_bias;  // [D] optional
+};
+
+class MambaBlock {
+  public:
+    MambaBlock(const Model& model, std::int64_t layer);
+
+    /// residual = residual_in + hidden (hidden absent: the first layer), then the mixer of its norm
+    /// into `out` [B,T,D], which may be `hidden`. segment, valid: as in the ops, optional.
+    void forward(ops::Context& context,
+                 ConstTensorView hidden,
+                 ConstTensorView residual_in,
+                 ConstTensorView valid,
+                 ConstTensorView segment,
+                 const BlockValues& values,
+                 const BlockStates& states,
+                 TensorView out) const;
+
+    /// dstream [B,T,D]: gradient of the stream after this block; becomes that of the stream before
+    /// it. dconv, dssm: gradients of the states after the chunk; become those before it.
+    void backward(ops::Context& context,
+                  const BlockValues& values,
+                  ConstTensorView conv_in,
+                  ConstTensorView ssm_in,
+                  TensorView dstream,
+                  TensorView dconv,
+                  TensorView dssm,
+                  Gradients& gradients) const;
+
+  private:
+    const ModelConfig& config_;
+    const LayerParams& at_;
+    BlockParams<ConstTensorView> weights_;
+};
+
+}  // namespace mambase::model

@@ -1,0 +1,155 @@
+#include "model/memory_plan.hpp"
+
+#include "base/checked_math.hpp"
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "kernels/ops/selective_scan.hpp"
+#include "model/param_table.hpp"
+#include "model/state_bank.hpp"
+
+#include <algorithm>
+
+namespace mambase::model {
+
+namespace {
+
+constexpr std::int64_t kFloat = size_of(DType::f32);
+constexpr std::int64_t kDouble = size_of(DType::f64);
+
+/// Bytes of step memory, by what they are for.
+struct StepBytes {
+    std::int64_t starts = 0;       // states at the starts of chunks
+    std::int64_t activations = 0;  // of one chunk
+    std::int64_t scratch = 0;      // of one layer at a time
+
+    std::int64_t total() const { return starts + activations + scratch; }
+};
+
+/// Floats a position that a block holds: normed, xz, u, x_dbl, dt_raw, gated.
+std::int64_t block_width(const ModelConfig& config) {
+    return config.d_model + 5 * config.d_inner + config.dt_rank + 2 * config.d_state;
+}
+
+StepBytes step_bytes(const ops::OpTable& table,
+                     const ModelConfig& config,
+                     std::int64_t lanes,
+                     std::int64_t length,
+                     std::int64_t chunk,
+                     RunMode mode) {
+    const std::int64_t rows = checked_mul(lanes, std::min(chunk, length)) * kFloat;
+    const std::int64_t d = config.d_model;
+    const std::int64_t e = config.d_inner;
+    StepBytes out;
+    if (mode == RunMode::forward) {
+        // stream (two), hidden and logits beside one block
+        out.activations = checked_mul(rows, 3 * d + config.vocab_size);
+        out.scratch = checked_mul(rows, block_width(config));
+        return out;
+    }
+    const std::int64_t scan =
+        ops::selective_scan_saved_bytes(table, lanes, std::min(chunk, length), e, config.d_state);
+    // a layer: its block, residual and rstd; once: what the last block adds, the last norm's
+    // residual, result and rstd, logits, gradients of the stream and of the last norm's result
+    out.activations =
+        checked_mul(config.n_layer, checked_mul(rows, block_width(config) + d + 1) + scan) +
+        checked_mul(rows, 5 * d + 1 + config.vocab_size);
+    // gradients of gated, xz, u, dt_raw, x_dbl and normed
+    out.scratch = checked_mul(rows, 5 * e + config.dt_rank + 2 * config.d_state + d);
+    const std::int64_t states = StateLayout(config, lanes).count() * kFloat;
+    out.starts = checked_mul(ceil_div(length, chunk) + 1, states);
+    return out;
+}
+
+std::int64_t whole_tiles(const ops::OpTable& table, std::int64_t chunk, std::int64_t length) {
+    return chunk >= length ? length : std::min(round_up(chunk, table.gradient_tile), length);
+}
+
+/// What does not depend on the chunk.
+std::vector<MemoryPlan::Item> standing_items(const ModelConfig& config,
+                                             std::int64_t lanes,
+                                             std::int64_t length,
+                                             RunMode mode) {
+    const std::int64_t values = ParamTable(config).count();
+    const std::int64_t positions = checked_mul(lanes, length);
+    std::vector<MemoryPlan::Item> items;
+    items.push_back({"weights", checked_mul(values, kFloat)});
+    items.push_back({"states", checked_mul(StateLayout(config, lanes).count(), kFloat)});
+    if (mode == RunMode::train) {
+        const std::int64_t head = config.tie_embeddings ? config.vocab_size * config.d_model : 0;
+        items.push_back({"gradients, in double precision", checked_mul(values + head, kDouble)});
+        items.push_back({"moments of AdamW", checked_mul(values, 2 * kFloat)});
+        items.push_back({"ids, targets and weights", checked_mul(positions, 2 + kFloat)});
+    } else {
+        items.push_back({"ids", positions});
+    }
+    return items;
+}
+
+std::int64_t sum(const std::vector<MemoryPlan::Item>& items) {
+    std::int64_t total = 0;
+    for (const MemoryPlan::Item& item : items) {
+        total = checked_add(total, item.bytes);
+    }
+    return total;
+}
+
+void require_sizes(std::int64_t lanes, std::int64_t length, std::int64_t chunk) {
+    MAMBASE_REQUIRE(
+        lanes >= 1 && length >= 1 && chunk >= 1, ErrorCode::usage,
+        concat("no plan for ", lanes, " lanes of ", length, " positions in chunks of ", chunk));
+}
+
+}  // namespace
+
+std::string MemoryPlan::text() const {
+    std::string out;
+    for (const Item& item : items) {
+        out += concat(format_bytes(item.bytes), "  ", item.what, "\n");
+    }
+    out += concat(format_bytes(total), "  in all\n");
+    return out;
+}
+
+MemoryPlan plan(const ops::OpTable& table,
+                const ModelConfig& config,
+                std::int64_t lanes,
+                std::int64_t length,
+                std::int64_t chunk,
+                RunMode mode) {
+    require_sizes(lanes, length, chunk);
+    const StepBytes step =
+        step_bytes(table, config, lanes, length, whole_tiles(table, chunk, length), mode);
+    MemoryPlan out;
+    out.items = standing_items(config, lanes, length, mode);
+    out.items.push_back({"activations of a chunk", step.activations});
+    out.items.push_back({"scratch of a layer", step.scratch});
+    if (mode == RunMode::train) {
+        out.items.push_back({"states at the starts of chunks", step.starts});
+    }
+    std::stable_sort(
+        out.items.begin(), out.items.end(),
+        [](const MemoryPlan::Item& a, const MemoryPlan::Item& b) { return a.bytes > b.bytes; });
+    out.step_bytes = step.total();
+    out.total = sum(out.items);
+    return out;
+}
+
+std::int64_t largest_chunk(const ops::OpTable& table,
+                           const ModelConfig& config,
+                           std::int64_t lanes,
+                           std::int64_t length,
+                           std::int64_t limit,
+                           RunMode mode) {
+    require_sizes(lanes, length, 1);
+    const std::int64_t standing = sum(standing_items(config, lanes, length, mode));
+    // Shorter chunks have more starts, so what fits need not be all below one length: try each.
+    for (std::int64_t tiles = ceil_div(length, table.gradient_tile); tiles >= 1; --tiles) {
+        const std::int64_t chunk = std::min(tiles * table.gradient_tile, length);
+        if (standing + step_bytes(table, config, lanes, length, chunk, mode).total() <= limit) {
+            return chunk;
+        }
+    }
+    return 0;
+}
+
+}  // namespace mambase::model

@@ -1,0 +1,105 @@
+#include "model/state_bank.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+#include <bit>
+#include <cstring>
+
+namespace mambase::model {
+
+namespace {
+
+template <class AnyView>
+AnyView part(AnyView values, std::int64_t begin, const Shape& shape) {
+    return values.slice(0, begin, begin + shape.count()).reshape(shape);
+}
+
+bool is_finite(ConstTensorView view) {
+    constexpr std::uint32_t kExponent = 0x7F800000U;  // all ones in a NaN or an infinity
+    const auto* const values = static_cast<const float*>(view.data());
+    const std::int64_t count = view.count();
+    bool finite = true;
+    for (std::int64_t i = 0; i < count; ++i) {
+        finite &= (std::bit_cast<std::uint32_t>(values[i]) & kExponent) != kExponent;
+    }
+    return finite;
+}
+
+void zero(TensorView view) {
+    std::memset(view.data(), 0, static_cast<std::size_t>(view.count() * size_of(view.dtype())));
+}
+
+}  // namespace
+
+StateLayout::StateLayout(const ModelConfig& config, std::int64_t lanes)
+    : lanes_(lanes),
+      layers_(config.n_layer),
+      conv_shape_{lanes, config.d_conv - 1, config.d_inner},
+      ssm_shape_{lanes, config.d_inner, config.d_state},
+      conv_count_(conv_shape_.count()),
+      ssm_count_(ssm_shape_.count()) {
+    MAMBASE_REQUIRE(lanes >= 1, ErrorCode::shape, "states of no lane were asked for");
+}
+
+TensorView StateLayout::conv(TensorView values, std::int64_t layer) const {
+    return part(values, layer * (conv_count_ + ssm_count_), conv_shape_);
+}
+
+ConstTensorView StateLayout::conv(ConstTensorView values, std::int64_t layer) const {
+    return part(values, layer * (conv_count_ + ssm_count_), conv_shape_);
+}
+
+TensorView StateLayout::ssm(TensorView values, std::int64_t layer) const {
+    return part(values, layer * (conv_count_ + ssm_count_) + conv_count_, ssm_shape_);
+}
+
+ConstTensorView StateLayout::ssm(ConstTensorView values, std::int64_t layer) const {
+    return part(values, layer * (conv_count_ + ssm_count_) + conv_count_, ssm_shape_);
+}
+
+StateBank::StateBank(const ModelConfig& config, std::int64_t lanes, Allocator& allocator)
+    : layout_(config, lanes), values_(allocator, DType::f32, {layout_.count()}, "states") {
+    reset();
+}
+
+void StateBank::reset(std::int64_t lane) {
+    for (std::int64_t layer = 0; layer < layout_.layers(); ++layer) {
+        zero(conv(layer).slice(0, lane, lane + 1));
+        zero(ssm(layer).slice(0, lane, lane + 1));
+    }
+}
+
+void StateBank::reset() {
+    zero(values_.view());
+}
+
+void StateBank::snapshot(TensorView out) const {
+    MAMBASE_REQUIRE(out.count() == layout_.count() && out.dtype() == DType::f32, ErrorCode::shape,
+                    "a snapshot has another size than the states");
+    std::memcpy(out.data(), values_.view().data(), static_cast<std::size_t>(bytes()));
+}
+
+void StateBank::restore(ConstTensorView in) {
+    MAMBASE_REQUIRE(in.count() == layout_.count() && in.dtype() == DType::f32, ErrorCode::shape,
+                    "a snapshot has another size than the states");
+    std::memcpy(values_.view().data(), in.data(), static_cast<std::size_t>(bytes()));
+}
+
+void StateBank::require_finite() const {
+    if (is_finite(values())) {
+        return;
+    }
+    for (std::int64_t layer = 0; layer < layout_.layers(); ++layer) {
+        for (std::int64_t lane = 0; lane < lanes(); ++lane) {
+            MAMBASE_REQUIRE(is_finite(layout_.conv(values(), layer).slice(0, lane, lane + 1)) &&
+                                is_finite(layout_.ssm(values(), layer).slice(0, lane, lane + 1)),
+                            ErrorCode::format,
+                            concat("the state of layer ", layer, " in lane ", lane,
+                                   " is no longer finite: the model has diverged, or its weights "
+                                   "do not suit this input"));
+        }
+    }
+}
+
+}  // namespace mambase::model
