@@ -1,0 +1,19 @@
+// The rows of the command table, each defined in commands/<name>.cpp.
+#pragma once
+
+#include "cli/command_table.hpp"
+
+namespace mambase::cli {
+
+Command pretrain_command();
+Command evaluate_command();
+Command embed_command();
+Command model_show_command();
+Command model_verify_command();
+Command model_convert_command();
+Command model_init_command();
+Command bench_command();
+Command version_command();
+Command help_command();
+
+}  // namespace mambase::cli

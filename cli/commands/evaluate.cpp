@@ -1,0 +1,112 @@
+#include "pipelines/evaluate.hpp"
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "cli/commands/commands.hpp"
+#include "cli/option_types.hpp"
+#include "cli/process.hpp"
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+namespace mambase::cli {
+
+namespace {
+
+using Options = pipelines::EvaluateOptions;
+
+// "11", "1,2,11", "1-12", and lists of these.
+std::vector<int> parse_orders(std::string_view text) {
+    constexpr std::int64_t kHighestOrder =
+        99;  // validate() knows what is possible; this bounds 1-1G
+    std::vector<int> orders;
+    for (const std::string_view part : split(text, ',')) {
+        const std::size_t dash = part.find('-');
+        const std::int64_t first = parse_size(part.substr(0, dash), SizeUnits::decimal);
+        const std::int64_t last = dash == std::string_view::npos
+                                      ? first
+                                      : parse_size(part.substr(dash + 1), SizeUnits::decimal);
+        MAMBASE_REQUIRE(first <= last && last <= kHighestOrder, ErrorCode::usage,
+                        concat("'", part,
+                               "' is not an order of a Markov model, nor a range of "
+                               "them"));
+        for (std::int64_t order = first; order <= last; ++order) {
+            orders.push_back(static_cast<int>(order));
+        }
+    }
+    return orders;
+}
+
+std::string summary(std::string_view name, const pipelines::Tally& tally) {
+    return concat(name, ": ", format_fixed(tally.bits(), 4), " bits a base, perplexity ",
+                  format_fixed(tally.perplexity(), 3), ", accuracy ",
+                  format_fixed(tally.accuracy(), 4), ", ", format_count(tally.bases), " bases");
+}
+
+ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
+    options.validate();
+    const pipelines::EvaluateReport report = pipelines::evaluate(options, runtime);
+    if (options.dry_run) {
+        write_stdout(report.plan);
+        return ExitCode::done;
+    }
+    if (report.all.all().bases == 0) {
+        runtime.observer.warning("no base was scored");
+        return ExitCode::done;
+    }
+    runtime.observer.info(summary("model", report.all.all()));
+    for (const auto& baseline : report.baselines) {
+        runtime.observer.info(
+            summary(concat("Markov order ", baseline.order), baseline.tally.all()));
+    }
+    return ExitCode::done;
+}
+
+Runner declare(CLI::App& app, CommonOptions& common) {
+    const auto options = std::make_shared<Options>();
+    const auto by = std::make_shared<std::string>("contig");
+    declare_model(app, options->model);
+    add_text(app, "-o,--output", options->output, "FILE", "Table to write; - is standard output");
+    declare_reading(app, options->reading);
+    add_choice(app, "--by", *by, {"contig", "all"},
+               "A line for each contig and then all of them, or that one alone");
+    add_parsed(
+        app, "--baseline", "K",
+        "Also score Markov models of these orders, 1 to 12, on the same bases: 11, 1,2,11 or "
+        "1-12",
+        [options](const std::string& text) { options->baseline = parse_orders(text); });
+    add_texts(app, "--baseline-train", options->baseline_train, "FILE",
+              "FASTA to fit the Markov models on, both strands; may be given again. Default: the "
+              "evaluated files themselves, with a warning");
+    declare_dry_run(app, options->dry_run);
+    declare_run(app, common);
+    return [options, by](const pipelines::Runtime& runtime) {
+        options->by = *by == "all" ? Options::By::all : Options::By::contig;
+        return run(*options, runtime);
+    };
+}
+
+}  // namespace
+
+Command evaluate_command() {
+    return {
+        .name = "evaluate",
+        .group = "Using a model",
+        .summary = "loss, bits a base and perplexity of a model on sequence files",
+        .synopsis = "-m DIR [options] genome.fa [more.fa ...]",
+        .notes =
+            R"(  The table: name, bases scored, nats and bits a base, perplexity, accuracy of the next base, then
+  the same for upper-case and for lower-case (soft-masked) bases. "all" is the sum of nats over the
+  sum of bases. Scored is every A, C, G, T but the first base after a reset, with probabilities over
+  these four.
+
+Examples:
+  mambase evaluate -m model chr21.fa.gz
+  mambase evaluate -m model -r chr21:20,000,001-21,000,000 -o chr21.tsv chr21.fa.gz
+  mambase evaluate -m model --baseline 1-12 --baseline-train chrX.fa.gz chr21.fa.gz
+)",
+        .declare = declare};
+}
+
+}  // namespace mambase::cli

@@ -1,0 +1,47 @@
+// Options that commands share (cli.md, "Common to all"). A command declares those that mean
+// something to it.
+#pragma once
+
+#include "pipelines/reading.hpp"
+#include "pipelines/runtime.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/App.hpp>
+
+namespace mambase::cli {
+
+struct CommonOptions {
+    bool is_run = false;  // computes: it has threads and a device, and says at the end how it went
+    std::optional<int> additional_threads;
+    std::string device = "auto";
+    std::string precision;  // empty: the device's default
+    bool no_pg = false;
+    bool quiet = false;
+    bool verbose = false;
+    std::string log_json;
+};
+
+/// -@, --device, --precision, --no-PG, -q, -v, --log-json.
+void declare_run(CLI::App& app, CommonOptions& common);
+/// -q, -v, --log-json alone, for what computes nothing worth a summary.
+void declare_console(CLI::App& app, CommonOptions& common);
+
+/// -m, --model; MAMBASE_MODEL_PATH where it is not given.
+CLI::Option* declare_model(CLI::App& app, std::string& model);
+/// The FASTA files, -l, --ignore-eof.
+void declare_inputs(CLI::App& app, std::vector<std::string>& inputs, bool& ignore_eof);
+/// All of ReadingOptions: inputs, -r, -R, --context, --gap, --chunk, --tokenizer.
+void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading);
+/// --chunk; 0 is refused.
+void declare_chunk(CLI::App& app, std::int64_t& chunk, const std::string& help);
+void declare_dry_run(CLI::App& app, bool& dry_run);
+
+/// What --device and --precision come to in this build. Throws Error{device} for a device that it
+/// has not, Error{unsupported} for a precision that the device has not, Error{usage} otherwise.
+Device choose_device(const CommonOptions& common);
+
+}  // namespace mambase::cli

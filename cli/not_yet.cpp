@@ -1,0 +1,109 @@
+#include "cli/not_yet.hpp"
+
+#include "base/text.hpp"
+#include "base/version.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+#include <CLI/CLI.hpp>
+
+namespace mambase::cli {
+
+namespace {
+
+constexpr NotYet kTable[] = {
+    {"classify", "", ""},
+    {"score", "", ""},
+    {"variants", "", ""},
+    {"generate", "", ""},
+    {"state", "", ""},
+    {"tokenize", "", ""},
+    {"selftest", "", ""},
+    {"merge", "", ""},
+    {"report", "", ""},
+    {"pretrain", "-T,--reference", ""},
+    {"pretrain", "--train", ""},
+    {"pretrain", "--valid", ""},
+    {"pretrain", "--train-contigs", ""},
+    {"pretrain", "--valid-contigs", ""},
+    {"pretrain", "--carry", ""},
+    {"pretrain", "--save-every", ""},
+    {"pretrain", "--keep", ""},
+    {"evaluate", "-T,--reference", ""},
+    {"evaluate", "--contexts", ""},
+    {"evaluate", "--circular", ""},
+    {"evaluate", "--states", ""},
+    {"evaluate", "--shard", ""},
+    {"evaluate", "--by", "region"},
+    {"evaluate", "--by", "position"},
+    {"embed", "-T,--reference", ""},
+    {"embed", "--channel", ""},
+    {"embed", "--circular", ""},
+    {"embed", "--states", ""},
+    {"embed", "--shard", ""},
+    {"embed", "--pool", "mean"},
+    {"embed", "--pool", "max"},
+    {"embed", "--pool", "last"},
+    {"embed", "--pool", "region"},
+    {"embed", "--output", "*.h5"},
+    {"embed", "--output", "*.bw"},
+    {"embed", "--output", "*.bedgraph.gz"},
+};
+
+bool matches(std::string_view pattern, std::string_view text) {
+    if (pattern.starts_with('*')) {
+        return text.ends_with(pattern.substr(1));
+    }
+    return text == pattern;
+}
+
+// The last of "-T,--reference" is what the user knows it by.
+std::string_view long_name(std::string_view option) {
+    return option.substr(option.rfind(',') + 1);
+}
+
+}  // namespace
+
+std::span<const NotYet> not_yet_table() {
+    return kTable;
+}
+
+bool is_command_to_come(std::string_view word) {
+    return std::any_of(std::begin(kTable), std::end(kTable), [word](const NotYet& row) {
+        return row.option.empty() && row.command == word;
+    });
+}
+
+std::string not_yet_line(std::string_view command, std::string_view what) {
+    return concat("mambase", command.empty() ? "" : " ", command, ": ", what,
+                  " is not there yet in this version (", kVersion, ")");
+}
+
+void declare_not_yet(CLI::App& app, std::string_view command) {
+    for (const NotYet& row : kTable) {
+        if (row.command != command || row.option.empty()) {
+            continue;
+        }
+        const std::string name(long_name(row.option));
+        if (row.value.empty()) {
+            app.add_option_function<CLI::results_t>(
+                   std::string(row.option),
+                   [command, name](const CLI::results_t&) {
+                       throw NotYetAsked{not_yet_line(command, name)};
+                   })
+                ->expected(0, CLI::detail::expected_max_vector_size)
+                ->group("");  // not in the help: what does not work needs no manual
+            continue;
+        }
+        // Checks run in the order they were added, the last one first: before the option's own.
+        app.get_option(name)->check([command, name, value = row.value](const std::string& text) {
+            if (matches(value, text)) {
+                throw NotYetAsked{not_yet_line(command, concat(name, ' ', text))};
+            }
+            return std::string();
+        });
+    }
+}
+
+}  // namespace mambase::cli
