@@ -1,0 +1,10 @@
+#include "kernels/cpu/simd/sequence_kernels.inl"
+
+namespace mambase::cpu {
+
+template <>
+const SequenceKernels& sequence_kernels<SimdLevel::avx2>() {
+    return kSequenceKernels;
+}
+
+}  // namespace mambase::cpu

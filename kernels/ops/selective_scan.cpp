@@ -1,0 +1,108 @@
+#include "kernels/ops/selective_scan.hpp"
+
+#include "kernels/ops/check.hpp"
+
+namespace mambase::ops {
+
+using detail::Layout;
+
+namespace {
+
+/// What forward and backward have in common; gives [B,T,E,N].
+template <class Op>
+Shape check_inputs(const char* op_name, const Op& op) {
+    detail::require_rank(op_name, "x", op.x, 3);
+    detail::require_rank(op_name, "a_log", op.a_log, 2);
+    const Shape rows = op.x.shape();
+    const std::int64_t batch = rows[0];
+    const std::int64_t length = rows[1];
+    const std::int64_t inner = rows[2];
+    const std::int64_t state = op.a_log.extent(1);
+    const Shape projected = {batch, length, state};
+    detail::require_tensor(op_name, "x", op.x, DType::f32, rows, Layout::rows);
+    detail::require_tensor(op_name, "dt_raw", op.dt_raw, DType::f32, rows, Layout::rows);
+    detail::optional_tensor(op_name, "z", op.z, DType::f32, rows, Layout::rows);
+    detail::require_tensor(op_name, "a_log", op.a_log, DType::f32, {inner, state});
+    detail::require_tensor(op_name, "b", op.b, DType::f32, projected, Layout::rows);
+    detail::require_tensor(op_name, "c", op.c, DType::f32, projected, Layout::rows);
+    detail::require_tensor(op_name, "d", op.d, DType::f32, {inner});
+    detail::require_tensor(op_name, "dt_bias", op.dt_bias, DType::f32, {inner});
+    detail::optional_tensor(op_name, "segment", op.segment, DType::i32, {batch, length},
+                            Layout::rows);
+    detail::optional_tensor(op_name, "valid", op.valid, DType::i64, {batch});
+    detail::optional_tensor(op_name, "state_in", op.state_in, DType::f32, {batch, inner, state});
+    return {batch, length, inner, state};
+}
+
+}  // namespace
+
+void check(const SelectiveScan& op) {
+    constexpr const char* kOp = "selective_scan";
+    const Shape extents = check_inputs(kOp, op);
+    const Shape state = {extents[0], extents[2], extents[3]};
+    detail::require_tensor(kOp, "y", op.y, DType::f32, op.x.shape(), Layout::rows);
+    detail::optional_tensor(kOp, "state_out", op.state_out, DType::f32, state);
+}
+
+void check(const SelectiveScanGrad& op) {
+    constexpr const char* kOp = "selective_scan backward";
+    const Shape extents = check_inputs(kOp, op);
+    const Shape rows = op.x.shape();
+    const Shape projected = op.b.shape();
+    const Shape inner = {extents[2]};
+    const Shape state = {extents[0], extents[2], extents[3]};
+    detail::require_tensor(kOp, "dy", op.dy, DType::f32, rows, Layout::rows);
+    detail::optional_tensor(kOp, "dstate_out", op.dstate_out, DType::f32, state);
+    detail::require_tensor(kOp, "dx", op.dx, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kOp, "ddt_raw", op.ddt_raw, DType::f32, rows, Layout::rows);
+    MAMBASE_REQUIRE(static_cast<bool>(op.z) == static_cast<bool>(op.dz), ErrorCode::shape,
+                    concat(kOp, ": dz is ", op.dz ? "given without z" : "missing"));
+    detail::optional_tensor(kOp, "dz", op.dz, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kOp, "da_log", op.da_log, DType::f64, op.a_log.shape());
+    detail::require_tensor(kOp, "db", op.db, DType::f32, projected, Layout::rows);
+    detail::require_tensor(kOp, "dc", op.dc, DType::f32, projected, Layout::rows);
+    detail::require_tensor(kOp, "dd", op.dd, DType::f64, inner);
+    detail::require_tensor(kOp, "ddt_bias", op.ddt_bias, DType::f64, inner);
+    detail::optional_tensor(kOp, "dstate_in", op.dstate_in, DType::f32, state);
+}
+
+namespace {
+
+/// Their size is the backend's business, so it takes the context's table to check them.
+void check_saved(const Context& context,
+                 const char* op_name,
+                 const ConstTensorView& x,
+                 const ConstTensorView& a_log,
+                 const ConstTensorView& saved) {
+    detail::require_tensor(op_name, "saved", saved, DType::u8,
+                           {selective_scan_saved_bytes(context.table, x.extent(0), x.extent(1),
+                                                       x.extent(2), a_log.extent(1))});
+}
+
+}  // namespace
+
+std::int64_t selective_scan_saved_bytes(const OpTable& table,
+                                        std::int64_t batch,
+                                        std::int64_t length,
+                                        std::int64_t inner,
+                                        std::int64_t state) {
+    MAMBASE_REQUIRE(table.selective_scan_saved_bytes != nullptr, ErrorCode::unsupported,
+                    concat("selective_scan backward is not available on the backend ", table.name));
+    return table.selective_scan_saved_bytes(batch, length, inner, state);
+}
+
+void selective_scan_forward(Context& context, const SelectiveScan& op) {
+    if (op.saved) {
+        check(op);
+        check_saved(context, "selective_scan", op.x, op.a_log, op.saved);
+    }
+    detail::dispatch("selective_scan", context.table.selective_scan_forward, context, op);
+}
+
+void selective_scan_backward(Context& context, const SelectiveScanGrad& op) {
+    check(op);
+    check_saved(context, "selective_scan backward", op.x, op.a_log, op.saved);
+    detail::dispatch("selective_scan backward", context.table.selective_scan_backward, context, op);
+}
+
+}  // namespace mambase::ops
