@@ -71,7 +71,7 @@ std::string not_yet_note(std::string_view command) {
     std::string list;
     for (const NotYet& row : not_yet_table()) {
         if (row.command == command && !row.option.empty()) {
-            list += concat(list.empty() ? "" : ", ", row.option.substr(row.option.rfind(',') + 1),
+            list += concat(list.empty() ? "" : ", ", long_name_of(row),
                            row.value.empty() ? "" : " ", row.value);
         }
     }

@@ -58,15 +58,14 @@ bool matches(std::string_view pattern, std::string_view text) {
     return text == pattern;
 }
 
-// The last of "-T,--reference" is what the user knows it by.
-std::string_view long_name(std::string_view option) {
-    return option.substr(option.rfind(',') + 1);
-}
-
 }  // namespace
 
 std::span<const NotYet> not_yet_table() {
     return kTable;
+}
+
+std::string_view long_name_of(const NotYet& row) {
+    return row.option.substr(row.option.rfind(',') + 1);
 }
 
 bool is_command_to_come(std::string_view word) {
@@ -85,7 +84,7 @@ void declare_not_yet(CLI::App& app, std::string_view command) {
         if (row.command != command || row.option.empty()) {
             continue;
         }
-        const std::string name(long_name(row.option));
+        const std::string name(long_name_of(row));
         if (row.value.empty()) {
             app.add_option_function<CLI::results_t>(
                    std::string(row.option),

@@ -13,7 +13,7 @@ class App;
 namespace mambase::cli {
 
 /// A command that is not there (option empty), an option of a command, or one value of an option
-/// that is there. A value may end in "*" (what starts so) or begin with it (what ends so).
+/// that is there. A value may begin with "*": whatever ends so.
 struct NotYet {
     std::string_view command;
     std::string_view option;  // as CLI11 wants it: "-T,--reference"
@@ -21,6 +21,8 @@ struct NotYet {
 };
 
 std::span<const NotYet> not_yet_table();
+/// "--reference"
+std::string_view long_name_of(const NotYet& row);
 bool is_command_to_come(std::string_view word);
 
 /// "mambase evaluate: --contexts is not there yet in this version (0.1.0)"

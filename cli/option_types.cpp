@@ -52,7 +52,7 @@ CLI::Option* add_parsed(CLI::App& app,
             try {
                 take(text);
             } catch (const Error& error) {
-                throw Error(error.code(), concat(name, ": ", error.message()));
+                throw Error(error.code(), concat(name, ": ", error.what()));
             }
         },
         help);

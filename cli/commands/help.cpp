@@ -36,6 +36,10 @@ Runner declare(CLI::App& app, CommonOptions& /*common*/) {
         for (const std::string& word : *words) {
             name += concat(name.empty() ? "" : " ", word);
         }
+        if (is_command_to_come(name)) {
+            write_stderr(not_yet_line("help", name) + '\n');
+            return ExitCode::usage;
+        }
         write_stdout(manual_of(name));
         return ExitCode::done;
     };
