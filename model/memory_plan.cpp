@@ -16,6 +16,12 @@ namespace {
 constexpr std::int64_t kFloat = size_of(DType::f32);
 constexpr std::int64_t kDouble = size_of(DType::f64);
 
+// Scratch of the ops in a backward pass, as the CPU backend takes it; the table does not tell. The
+// scan keeps a share of the gradients of B and C for each so many channels, and the sums of a
+// gradient tile of its own parameters; a product packs so many tiles of both operands.
+constexpr std::int64_t kChannelsOfShare = 32;
+constexpr std::int64_t kPackedTiles = 8;
+
 /// Bytes of step memory, by what they are for.
 struct StepBytes {
     std::int64_t starts = 0;       // states at the starts of chunks
@@ -53,8 +59,17 @@ StepBytes step_bytes(const ops::OpTable& table,
     out.activations =
         checked_mul(config.n_layer, checked_mul(rows, block_width(config) + d + 1) + scan) +
         checked_mul(rows, 5 * d + 1 + config.vocab_size);
-    // gradients of gated, xz, u, dt_raw, x_dbl and normed
-    out.scratch = checked_mul(rows, 5 * e + config.dt_rank + 2 * config.d_state + d);
+    // gradients of gated, xz, u, dt_raw, x_dbl; then those of normed and the product of in_proj, or
+    // before them the scan, whichever is more
+    const std::int64_t tile_rows = std::min({table.gradient_tile, chunk, length});
+    const std::int64_t tiles = checked_mul(lanes, ceil_div(std::min(chunk, length), tile_rows));
+    const std::int64_t product =
+        checked_mul(rows, d) + kPackedTiles * tile_rows * (2 * e + d) * kFloat;
+    const std::int64_t shares =
+        checked_mul(rows, 2 * config.d_state * ceil_div(e, kChannelsOfShare)) +
+        checked_mul(tiles, (config.d_state + 2) * round_up(e, kChannelsOfShare) * kFloat);
+    out.scratch =
+        checked_mul(rows, 5 * e + config.dt_rank + 2 * config.d_state) + std::max(product, shares);
     const std::int64_t states = StateLayout(config, lanes).count() * kFloat;
     out.starts = checked_mul(ceil_div(length, chunk) + 1, states);
     return out;

@@ -195,7 +195,7 @@ void Comparison::compare_hidden() {
         const TensorView ours = take(DType::f32, shape);
         StateBank states = fresh_states();
         forward_hidden(context_, model_, {ids_, {}, {}}, states,
-                       layer == layers ? kLastLayer : layer, ours);
+                       layer == layers ? kLastLayer : layer + 1, ours);
         lines_.push_back(judged(largest_difference(name, ours, theirs), kHiddenBound, true));
     }
 }
