@@ -42,7 +42,7 @@ std::string differences(const Metadata& metadata, const NamedValues& options) {
     std::string out;
     for (const auto& [name, value] : options) {
         const auto found = metadata.find(concat(kOption, name));
-        const std::string_view was = found != metadata.end() ? found->second : "not there";
+        const std::string was = found != metadata.end() ? found->second : "not there";
         if (was != value) {
             out += concat(out.empty() ? "" : "; ", name, " was ", was, ", is ", value);
         }
