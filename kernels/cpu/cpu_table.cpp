@@ -12,6 +12,25 @@ constexpr ops::OpTable make_table(const char* name) {
     ops::OpTable table{};
     table.name = name;
     table.gradient_tile = kGradientTile;
+    table.embedding_forward = cpu::embedding_forward;
+    table.embedding_backward = cpu::embedding_backward;
+    table.linear_forward = cpu::linear_forward<L>;
+    table.linear_backward = cpu::linear_backward<L>;
+    table.rms_norm_forward = cpu::rms_norm_forward<L>;
+    table.rms_norm_backward = cpu::rms_norm_backward<L>;
+    table.causal_conv1d_forward = cpu::causal_conv1d_forward<L>;
+    table.causal_conv1d_backward = cpu::causal_conv1d_backward<L>;
+    table.selective_scan_saved_bytes = cpu::selective_scan_saved_bytes<L>;
+    table.selective_scan_forward = cpu::selective_scan_forward<L>;
+    table.selective_scan_backward = cpu::selective_scan_backward<L>;
+    table.cross_entropy_forward = cpu::cross_entropy_forward<L>;
+    table.cross_entropy_backward = cpu::cross_entropy_backward<L>;
+    table.pool_forward = cpu::pool_forward;
+    table.pool_backward = cpu::pool_backward;
+    table.cast = cpu::cast;
+    table.fill = cpu::fill;
+    table.norm_sq = cpu::norm_sq;
+    table.adamw = cpu::adamw;
     return table;
 }
 

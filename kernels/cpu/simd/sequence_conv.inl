@@ -55,7 +55,7 @@ void conv_forward_rows(const ConvForward& task) {
             const std::int64_t left = in.channels - e;
             Vec tap[W];
             for (int w = 0; w < W; ++w) {
-                tap[w] = load_channels(row[w] + e, left);
+                tap[w] = load_channels<Vec>(row[w] + e, left);
             }
             const Vec sum = convolve<W>(in, tap, e);
             store_channels(y + e, sum * logistic(sum), left);
@@ -91,12 +91,12 @@ template <int W, bool IsInside>
         const std::int64_t left = in.channels - e;
         Vec tap[W];
         for (int w = 0; w < W; ++w) {
-            tap[w] = load_channels(row[w] + e, left);
+            tap[w] = load_channels<Vec>(row[w] + e, left);
         }
         const Vec sum = convolve<W>(in, tap, e);
         const Vec s = logistic(sum);
         const Vec slope = s * fma(sum, broadcast(1.0F) - s, broadcast(1.0F));
-        const Vec dsum = slope * load_channels(task.dy + t * task.dy_stride + e, left);
+        const Vec dsum = slope * load_channels<Vec>(task.dy + t * task.dy_stride + e, left);
         const Vec dx = step_pending<W>(task, e, dsum, reach);
         if constexpr (IsInside) {
             store_channels(task.dx + t * task.dx_stride + e, dx, left);

@@ -15,7 +15,7 @@ template <class Function>
                                        std::int64_t count,
                                        Function function) {
     for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
-        store_channels(y + i, function(load_channels(x + i, count - i)), count - i);
+        store_channels(y + i, function(load_channels<Vec>(x + i, count - i)), count - i);
     }
 }
 

@@ -2,22 +2,53 @@
 #pragma once
 
 #include "kernels/cpu/simd/vec.hpp"
+#include "kernels/cpu/simd/vec_pair.hpp"
 
 #include <cstdint>
 
 namespace mambase::cpu {
 namespace {
 
-/// A vector of channels of which `left` exist; those past the end read as zero.
-[[gnu::always_inline]] inline Vec load_channels(const float* from, std::int64_t left) {
-    return left >= Vec::kWidth ? load(from) : load_partial(from, static_cast<int>(left));
+/// Channels of which `left` exist; those past the end read as zero.
+template <class V>
+[[gnu::always_inline]] inline V load_channels(const float* from, std::int64_t left) {
+    if (left >= V::kWidth) {
+        return load_as<V>(from);
+    }
+    if constexpr (V::kWidth == Vec::kWidth) {
+        return load_partial(from, static_cast<int>(left));
+    } else {
+        using Half = typename V::Half;
+        return {load_channels<Half>(from, left),
+                load_channels<Half>(from + Half::kWidth, left - Half::kWidth)};
+    }
 }
 
-[[gnu::always_inline]] inline void store_channels(float* to, Vec a, std::int64_t left) {
-    if (left >= Vec::kWidth) {
+template <class V>
+[[gnu::always_inline]] inline void store_channels(float* to, V a, std::int64_t left) {
+    if (left >= V::kWidth) {
         store(to, a);
-    } else {
+    } else if constexpr (V::kWidth == Vec::kWidth) {
         store_partial(to, a, static_cast<int>(left));
+    } else {
+        using Half = typename V::Half;
+        store_channels(to, a.lo, left);
+        store_channels(to + Half::kWidth, a.hi, left - Half::kWidth);
+    }
+}
+
+/// Asks for the block of channels of row t, if there is one. Rows lie a kilobyte and more apart, and
+/// no processor foresees that: without this a third of the scan is waiting.
+[[gnu::always_inline]] inline void prefetch_row(const float* rows,
+                                                std::int64_t stride,
+                                                std::int64_t t,
+                                                std::int64_t end,
+                                                std::int64_t channels) {
+    constexpr std::int64_t kLine = 16;
+    if (rows != nullptr && t >= 0 && t < end) {
+        for (std::int64_t e = 0; e < channels; e += kLine) {
+            __builtin_prefetch(rows + t * stride + e);
+        }
     }
 }
 

@@ -110,8 +110,10 @@ template <bool IsFirstPanel>
         const float* const rate = s.rates + n * kScanBlock + e;
         const Vec b_n = broadcast(b[n]);
         const Vec c_n = broadcast(c[n]);
-        const Vec a0 = exp2_nonpositive(delta0 * load(rate));
-        const Vec a1 = exp2_nonpositive(delta1 * load(rate + kWidth));
+        Vec a[] = {delta0 * load(rate), delta1 * load(rate + kWidth)};
+        exp2_nonpositive(a);
+        const Vec a0 = a[0];
+        const Vec a1 = a[1];
         const Vec ah0 = a0 * load(at);
         const Vec ah1 = a1 * load(at + kWidth);
         store(decay + n * kPanel, a0);

@@ -61,6 +61,12 @@ struct ScanTile {
     ScanRows out;  // before the gate; starts as d·x
 };
 
+[[gnu::always_inline]] inline void prefetch_inputs(const ScanInput& in, std::int64_t t) {
+    prefetch_row(in.x, in.x_stride, t, in.length, in.channels);
+    prefetch_row(in.dt_raw, in.dt_raw_stride, t, in.length, in.channels);
+    prefetch_row(in.z, in.z_stride, t, in.length, in.channels);
+}
+
 [[gnu::always_inline]] inline void prepare_forward(const ScanInput& in,
                                                    std::int64_t first,
                                                    std::int64_t rows,
@@ -93,15 +99,35 @@ struct ScanTile {
                                                 float* out) {
     Vec out0 = load(out);
     Vec out1 = load(out + Vec::kWidth);
-    for (std::int64_t n = 0; n < states; ++n) {
+    std::int64_t n = 0;
+    for (; n + 1 < states; n += 2) {
+        float* const at = h + n * kScanBlock;
+        const float* const rate = rates + n * kScanBlock;
+        Vec a[] = {delta0 * load(rate), delta1 * load(rate + Vec::kWidth),
+                   delta0 * load(rate + kScanBlock), delta1 * load(rate + kScanBlock + Vec::kWidth)};
+        exp2_nonpositive(a);
+        const Vec h0 = fma(delta_x0, broadcast(b[n]), a[0] * load(at));
+        const Vec h1 = fma(delta_x1, broadcast(b[n]), a[1] * load(at + Vec::kWidth));
+        const Vec h2 = fma(delta_x0, broadcast(b[n+1]), a[2] * load(at+kScanBlock));
+        const Vec h3 = fma(delta_x1, broadcast(b[n+1]), a[3] * load(at +kScanBlock+ Vec::kWidth));
+        store(at, h0);
+        store(at + Vec::kWidth, h1);
+        store(at + kScanBlock, h2);
+        store(at + kScanBlock+ Vec::kWidth, h3);
+        out0 = fma(broadcast(c[n]), h0, out0);
+        out1 = fma(broadcast(c[n]), h1, out1);
+        out0 = fma(broadcast(c[n+1]), h2, out0);
+        out1 = fma(broadcast(c[n+1]), h3, out1);
+    }
+    for (; n < states; ++n) {
         float* const at = h + n * kScanBlock;
         const float* const rate = rates + n * kScanBlock;
         const Vec b_n = broadcast(b[n]);
         const Vec c_n = broadcast(c[n]);
-        const Vec a0 = exp2_nonpositive(delta0 * load(rate));
-        const Vec a1 = exp2_nonpositive(delta1 * load(rate + Vec::kWidth));
-        const Vec h0 = fma(delta_x0, b_n, a0 * load(at));
-        const Vec h1 = fma(delta_x1, b_n, a1 * load(at + Vec::kWidth));
+        Vec a[] = {delta0 * load(rate), delta1 * load(rate + Vec::kWidth)};
+        exp2_nonpositive(a);
+        const Vec h0 = fma(delta_x0, b_n, a[0] * load(at));
+        const Vec h1 = fma(delta_x1, b_n, a[1] * load(at + Vec::kWidth));
         store(at, h0);
         store(at + Vec::kWidth, h1);
         out0 = fma(c_n, h0, out0);
@@ -156,6 +182,10 @@ void scan_forward(const ScanForward& task) {
             for (std::int64_t t = 0; t < rows; ++t) {
                 if (is_border(in.segment, first + t)) {
                     clear_state(h + e, in.state);
+                }
+                if (e == 0) {
+                    prefetch_inputs(in, first + t + kScanTile);
+                    prefetch_row(task.y, task.y_stride, first + t, in.length, in.channels);
                 }
                 step_forward(rates + e, in.b + (first + t) * in.b_stride,
                              in.c + (first + t) * in.c_stride, in.state, load(tile.delta[t] + e),

@@ -1,0 +1,10 @@
+#include "kernels/cpu/simd/gemm_kernels.inl"
+
+namespace mambase::cpu {
+
+template <>
+const GemmKernels& gemm_kernels<SimdLevel::avx512>() {
+    return kGemmKernels;
+}
+
+}  // namespace mambase::cpu

@@ -1,0 +1,10 @@
+#include "kernels/cpu/simd/row_kernels.inl"
+
+namespace mambase::cpu {
+
+template <>
+const RowKernels& row_kernels<SimdLevel::avx512>() {
+    return kRowKernels;
+}
+
+}  // namespace mambase::cpu
