@@ -68,13 +68,10 @@ void MarkovModel::fit() {
             std::transform(four, four + 4, four, [total](double count) {
                 return -std::log((count + 1.0) / (total + 4.0));
             });
+            double& best = *std::min_element(four, four + 4);
+            best = -best;
         }
     }
-}
-
-bool MarkovModel::is_best(int order, std::uint32_t word) const {
-    const double* const four = &cells_[static_cast<std::size_t>(order)][word & ~3U];
-    return std::min_element(four, four + 4) - four == static_cast<std::ptrdiff_t>(word & 3U);
 }
 
 }  // namespace mambase::pipelines

@@ -4,7 +4,7 @@
 // on both strands (Laplace's rule, alpha = 1).
 #pragma once
 
-#include <array>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -47,16 +47,19 @@ class MarkovModel {
 
     /// `word`: the last `order` + 1 bases, two bits each, the latest lowest.
     double nats(int order, std::uint32_t word) const {
-        return cells_[static_cast<std::size_t>(order)][word];
+        return std::abs(cells_[static_cast<std::size_t>(order)][word]);
     }
     /// Whether the word's last base is the likeliest after the others (of equals, the first).
-    bool is_best(int order, std::uint32_t word) const;
+    bool is_best(int order, std::uint32_t word) const {
+        return std::signbit(cells_[static_cast<std::size_t>(order)][word]);
+    }
 
   private:
     int order_;
     std::uint32_t top_mask_;
     // cells_[k][word of k + 1 bases]: while counting, what was seen with exactly k bases before it
-    // (k = order: at least), exact as doubles; after fit(), -log p.
+    // (k = order: at least), exact as doubles; after fit(), -log p, negated for
+    // the best of four (p < 1, so none is zero).
     std::vector<std::vector<double>> cells_;
     std::uint32_t word_ = 0;  // the latest order + 1 bases of the stretch
     int length_ = 0;          // bases of the stretch so far, up to order

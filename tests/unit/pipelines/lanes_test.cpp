@@ -1,0 +1,212 @@
+#include "pipelines/lanes.hpp"
+
+#include "pipelines/window_feed.hpp"
+#include "tests/support/pipeline_lab.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+using namespace mambase;
+using namespace mambase::pipelines;
+using mambase::test::failure_of;
+
+namespace {
+
+const io::Tokenizer& dna() {
+    return io::Tokenizer::named("dna");
+}
+
+io::WindowPiece window_of(std::int64_t length, std::uint64_t seed) {
+    const std::string bases = test::gapped_bases(static_cast<std::size_t>(length), seed, 0, 1);
+    io::WindowPiece piece;
+    piece.begin = static_cast<std::int64_t>(seed) * 1000;
+    piece.codes.resize(bases.size());
+    dna().encode(bases, piece.codes.data());
+    piece.first = true;
+    piece.last = true;
+    piece.score_begin = piece.begin + length / 3;
+    piece.score_end = piece.begin + length;
+    return piece;
+}
+
+/// What came out for one base or row, and of which window.
+struct Value {
+    std::int64_t tag;
+    std::int64_t position;
+    std::vector<double> values;
+    friend bool operator==(const Value&, const Value&) = default;
+};
+
+struct Bench {
+    test::PipelineLab lab;
+    Runtime runtime = lab.runtime();
+    Engine engine{runtime};
+    model::Model model = model::Model::load(lab.model_dir(), engine.allocator());
+
+    std::vector<Value> losses(const std::vector<TaggedPiece>& pieces, std::int64_t chunk) {
+        std::vector<Value> out;
+        LossLanes lanes(engine, model, dna(), chunk, [&](const LossRows& rows) {
+            for (std::int64_t i = 0; i < rows.count; ++i) {
+                out.push_back({rows.source.tag,
+                               rows.begin + i,
+                               {rows.nats[i], static_cast<double>(rows.scored[i]),
+                                static_cast<double>(rows.codes[i]),
+                                rows.scored[i] != 0.0F ? static_cast<double>(rows.best[i]) : 0.0}});
+            }
+        });
+        for (const TaggedPiece& piece : pieces) {
+            lanes.add(piece);
+        }
+        lanes.flush();
+        return out;
+    }
+    std::vector<Value> hidden(const std::vector<TaggedPiece>& pieces, std::int64_t chunk) {
+        std::vector<Value> out;
+        HiddenLanes lanes(engine, model, chunk, model::kLastLayer, [&](const HiddenRows& rows) {
+            const std::int64_t dim = model.config().d_model;
+            for (std::int64_t i = 0; i < rows.count; ++i) {
+                out.push_back(
+                    {rows.source.tag, rows.begin + i,
+                     std::vector<double>(rows.rows + i * dim, rows.rows + (i + 1) * dim)});
+                REQUIRE(rows.codes[i] == rows.source.piece.codes[static_cast<std::size_t>(
+                                             rows.begin + i - rows.source.piece.begin)]);
+            }
+        });
+        for (const TaggedPiece& piece : pieces) {
+            lanes.add(piece);
+        }
+        lanes.flush();
+        return out;
+    }
+};
+
+std::vector<TaggedPiece> windows() {
+    std::vector<TaggedPiece> out;
+    const std::vector<std::int64_t> lengths = {200, 1, 2, 200, 7, 190, 64, 65, 63, 1, 1, 500, 3};
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+        out.push_back({static_cast<std::int64_t>(i), window_of(lengths[i], i + 1)});
+    }
+    return out;
+}
+
+/// The same window in pieces of `size` codes.
+std::vector<TaggedPiece> in_pieces(const io::WindowPiece& whole, std::int64_t size) {
+    std::vector<TaggedPiece> out;
+    const auto length = static_cast<std::int64_t>(whole.codes.size());
+    for (std::int64_t from = 0; from < length; from += size) {
+        const std::int64_t to = std::min(from + size, length);
+        io::WindowPiece piece = whole;
+        piece.codes.assign(whole.codes.begin() + from, whole.codes.begin() + to);
+        piece.begin = whole.begin + from;
+        piece.first = from == 0;
+        piece.last = to == length;
+        piece.next = piece.last ? -1 : whole.codes[static_cast<std::size_t>(to)];
+        piece.score_end = std::min(whole.score_end, whole.begin + to + (piece.last ? 0 : 1));
+        piece.score_begin = std::min(piece.score_end, whole.score_begin);
+        out.push_back({0, piece});
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("windows side by side, alone and in chunks of any length give the same bits", "[lanes]") {
+    Bench bench;
+    const std::vector<TaggedPiece> pieces = windows();
+    const std::vector<Value> losses = bench.losses(pieces, 8192);
+    const std::vector<Value> hidden = bench.hidden(pieces, 8192);
+    for (const std::int64_t chunk : {1, 3, 64, 199}) {
+        INFO("chunk " << chunk);
+        REQUIRE(bench.losses(pieces, chunk) == losses);
+        REQUIRE(bench.hidden(pieces, chunk) == hidden);
+    }
+    std::vector<Value> losses_alone;
+    std::vector<Value> hidden_alone;
+    for (const TaggedPiece& piece : pieces) {
+        const std::vector<Value> l = bench.losses({piece}, 8192);
+        const std::vector<Value> h = bench.hidden({piece}, 8192);
+        losses_alone.insert(losses_alone.end(), l.begin(), l.end());
+        hidden_alone.insert(hidden_alone.end(), h.begin(), h.end());
+    }
+    REQUIRE(losses_alone == losses);
+    REQUIRE(hidden_alone == hidden);
+}
+
+TEST_CASE("a window in pieces carries its state", "[lanes]") {
+    Bench bench;
+    const io::WindowPiece whole = window_of(300, 3);
+    const std::vector<Value> losses = bench.losses({{0, whole}}, 8192);
+    const std::vector<Value> hidden = bench.hidden({{0, whole}}, 8192);
+    for (const std::int64_t size : {1, 50, 299}) {
+        INFO("pieces of " << size);
+        REQUIRE(bench.losses(in_pieces(whole, size), 37) == losses);
+        REQUIRE(bench.hidden(in_pieces(whole, size), 37) == hidden);
+    }
+}
+
+TEST_CASE("every position that counts comes once, in order", "[lanes]") {
+    Bench bench;
+    const std::vector<TaggedPiece> pieces = windows();
+    const std::vector<Value> hidden = bench.hidden(pieces, 100);
+    const std::vector<Value> losses = bench.losses(pieces, 100);
+    std::size_t h = 0;
+    std::size_t l = 0;
+    for (const TaggedPiece& tagged : pieces) {
+        const io::WindowPiece& piece = tagged.piece;
+        for (std::int64_t p = piece.score_begin; p < piece.score_end; ++p) {
+            REQUIRE(hidden.at(h).tag == tagged.tag);
+            REQUIRE(hidden.at(h++).position == p);
+            if (p == piece.begin) {
+                continue;  // nothing predicts it
+            }
+            const std::uint8_t code = piece.codes[static_cast<std::size_t>(p - piece.begin)];
+            const Value& loss = losses.at(l++);
+            REQUIRE(loss.tag == tagged.tag);
+            REQUIRE(loss.position == p);
+            REQUIRE(loss.values.at(2) == code);
+            REQUIRE((loss.values.at(1) == 1.0) == dna().is_acgt(code));
+            REQUIRE((loss.values.at(0) > 0.0) == dna().is_acgt(code));
+        }
+    }
+    REQUIRE(h == hidden.size());
+    REQUIRE(l == losses.size());
+}
+
+TEST_CASE("a feed gives what was read, then what went wrong", "[lanes]") {
+    const test::PipelineLab lab;
+    const std::string good = lab.fasta("good.fa", {"a", "ACGTACGT", "b", "", "c", "AC"});
+    const std::string bad = lab.fasta("bad.fa", {"d", "ACGT", "e", "AC-T"});
+    const std::vector<std::string> files = {good, bad};
+    WindowFeed feed(
+        2, [&](std::int64_t i) { return read_file(files[static_cast<std::size_t>(i)], {}); }, dna(),
+        {.context = 4});
+    std::vector<std::string> pieces;
+    std::vector<std::string> ended;
+    const std::string failure = failure_of([&] {
+        Delivery delivery;
+        while (feed.next(delivery)) {
+            for (const io::RecordSummary& record : delivery.ended) {
+                ended.push_back(concat(record.name, " ", record.length));
+            }
+            pieces.push_back(delivery.piece ? *delivery.piece->name
+                                            : concat("end of ", delivery.reading));
+        }
+    });
+    pieces.resize(3);  // how much of the bad file came before its error is left open
+    ended.resize(3);
+    REQUIRE(pieces == std::vector<std::string>{"a", "c", "end of 0"});
+    REQUIRE(ended == std::vector<std::string>{"a 8", "b 0", "c 2"});
+    REQUIRE(failure.find("format: " + bad) == 0);
+}
+
+TEST_CASE("a feed that is left early ends its thread", "[lanes]") {
+    const test::PipelineLab lab;
+    const std::string path = lab.fasta("long.fa", {"a", test::markov_bases(20'000, 1)});
+    WindowFeed feed(1, [&](std::int64_t) { return read_file(path, {}); }, dna(), {.context = 8});
+    Delivery delivery;
+    REQUIRE(feed.next(delivery));
+}
