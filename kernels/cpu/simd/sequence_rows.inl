@@ -9,6 +9,14 @@
 namespace mambase::cpu {
 namespace {
 
+// The ends of rows are rare: kept out of the loops, so that those stay short.
+[[gnu::noinline]] Vec load_end(const float* from, std::int64_t left) {
+    return load_partial(from, static_cast<int>(left));
+}
+[[gnu::noinline]] void store_end(float* to, Vec a, std::int64_t left) {
+    store_partial(to, a, static_cast<int>(left));
+}
+
 /// Channels of which `left` exist; those past the end read as zero.
 template <class V>
 [[gnu::always_inline]] inline V load_channels(const float* from, std::int64_t left) {
@@ -16,7 +24,7 @@ template <class V>
         return load_as<V>(from);
     }
     if constexpr (V::kWidth == Vec::kWidth) {
-        return load_partial(from, static_cast<int>(left));
+        return load_end(from, left);
     } else {
         using Half = typename V::Half;
         return {load_channels<Half>(from, left),
@@ -29,7 +37,7 @@ template <class V>
     if (left >= V::kWidth) {
         store(to, a);
     } else if constexpr (V::kWidth == Vec::kWidth) {
-        store_partial(to, a, static_cast<int>(left));
+        store_end(to, a, left);
     } else {
         using Half = typename V::Half;
         store_channels(to, a.lo, left);
@@ -37,8 +45,8 @@ template <class V>
     }
 }
 
-/// Asks for the block of channels of row t, if there is one. Rows lie a kilobyte and more apart, and
-/// no processor foresees that: without this a third of the scan is waiting.
+/// Asks for the block of channels of row t, if there is one. Rows lie a kilobyte and more apart,
+/// and no processor foresees that: without this a third of the scan is waiting.
 [[gnu::always_inline]] inline void prefetch_row(const float* rows,
                                                 std::int64_t stride,
                                                 std::int64_t t,

@@ -15,6 +15,12 @@ namespace {
 
 static_assert(kGradientTile % kScanTile == 0);
 
+/// Channels that go side by side; fewer than forward, so that a tile's decays stay in the
+/// first-level cache.
+using BackwardPanel = VecPair<Vec>;
+constexpr std::int64_t kPanel = BackwardPanel::kWidth;
+static_assert(kScanBlock % kPanel == 0);
+
 /// Per position and channel, beside what the forward pass needs.
 struct BackwardTile {
     ScanTile forward;
@@ -54,27 +60,28 @@ inline void prepare_backward(const ScanBackward& task,
                              std::int64_t first,
                              std::int64_t rows,
                              BackwardTile& tile) {
+    using V = ForwardPanel;
     const ScanInput& in = task.in;
+    const V one = broadcast_as<V>(1.0F);
     for (std::int64_t t = 0; t < rows; ++t) {
         const std::int64_t row = first + t;
-        for (std::int64_t e = 0; e < padded_channels(in); e += Vec::kWidth) {
+        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
             const std::int64_t left = in.channels - e;
-            const Vec x = load_channels(in.x + row * in.x_stride + e, left);
-            const Vec r = load_channels(in.dt_raw + row * in.dt_raw_stride + e, left) +
-                          load_channels(in.dt_bias + e, left);
-            const Vec exp_r = exp_of_minus_magnitude(r);
-            const Vec delta = softplus(r, exp_r);
+            const V x = load_channels<V>(in.x + row * in.x_stride + e, left);
+            const V r = load_channels<V>(in.dt_raw + row * in.dt_raw_stride + e, left) +
+                        load_channels<V>(in.dt_bias + e, left);
+            const V exp_r = exp_of_minus_magnitude(r);
+            const V delta = softplus(r, exp_r);
             store(tile.x[t] + e, x);
             store(tile.dt_slope[t] + e, logistic(r, exp_r));
             store(tile.forward.delta[t] + e, delta);
             store(tile.forward.delta_x[t] + e, delta * x);
-            store(tile.forward.out[t] + e, load_channels(in.d + e, left) * x);
-            Vec dy = load_channels(task.dy + row * task.dy_stride + e, left);
+            store(tile.forward.out[t] + e, load_channels<V>(in.d + e, left) * x);
+            V dy = load_channels<V>(task.dy + row * task.dy_stride + e, left);
             if (in.z != nullptr) {
-                const Vec z = load_channels(in.z + row * in.z_stride + e, left);
-                const Vec s = logistic(z);
-                store(tile.gate_slope[t] + e,
-                      dy * (s * fma(z, broadcast(1.0F) - s, broadcast(1.0F))));
+                const V z = load_channels<V>(in.z + row * in.z_stride + e, left);
+                const V s = logistic(z);
+                store(tile.gate_slope[t] + e, dy * (s * fma(z, one - s, one)));
                 dy = dy * (z * s);
             }
             store(tile.dy[t] + e, dy);
@@ -89,48 +96,30 @@ template <bool IsFirstPanel>
                                                   std::int64_t row,
                                                   std::int64_t t,
                                                   std::int64_t e) {
-    constexpr std::int64_t kWidth = Vec::kWidth;
+    using V = BackwardPanel;
     const ScanTile& tile = s.tile->forward;
-    const Vec delta0 = load(tile.delta[t] + e);
-    const Vec delta1 = load(tile.delta[t] + e + kWidth);
-    const Vec delta_x0 = load(tile.delta_x[t] + e);
-    const Vec delta_x1 = load(tile.delta_x[t] + e + kWidth);
-    const Vec dy0 = load(s.tile->dy[t] + e);
-    const Vec dy1 = load(s.tile->dy[t] + e + kWidth);
-    float* const out = s.tile->forward.out[t] + e;
-    Vec out0 = load(out);
-    Vec out1 = load(out + kWidth);
+    const V delta = load_as<V>(tile.delta[t] + e);
+    const V delta_x = load_as<V>(tile.delta_x[t] + e);
+    const V dy = load_as<V>(s.tile->dy[t] + e);
+    V out = load_as<V>(tile.out[t] + e);
     const float* const b = in.b + row * in.b_stride;
     const float* const c = in.c + row * in.c_stride;
     float* const decay = s.decay + t * in.state * kPanel;
     float* const decayed = s.decayed + t * in.state * kPanel;
-    float* const dc = s.dbc + (t * 2 + 1) * in.state * kWidth;
+    float* const dc = s.dbc + (t * 2 + 1) * in.state * Vec::kWidth;
     for (std::int64_t n = 0; n < in.state; ++n) {
         float* const at = s.h + n * kScanBlock + e;
-        const float* const rate = s.rates + n * kScanBlock + e;
-        const Vec b_n = broadcast(b[n]);
-        const Vec c_n = broadcast(c[n]);
-        Vec a[] = {delta0 * load(rate), delta1 * load(rate + kWidth)};
-        exp2_nonpositive(a);
-        const Vec a0 = a[0];
-        const Vec a1 = a[1];
-        const Vec ah0 = a0 * load(at);
-        const Vec ah1 = a1 * load(at + kWidth);
-        store(decay + n * kPanel, a0);
-        store(decay + n * kPanel + kWidth, a1);
-        store(decayed + n * kPanel, ah0);
-        store(decayed + n * kPanel + kWidth, ah1);
-        const Vec h0 = fma(delta_x0, b_n, ah0);
-        const Vec h1 = fma(delta_x1, b_n, ah1);
-        store(at, h0);
-        store(at + kWidth, h1);
-        out0 = fma(c_n, h0, out0);
-        out1 = fma(c_n, h1, out1);
-        const Vec before = IsFirstPanel ? zero() : load(dc + n * kWidth);
-        store(dc + n * kWidth, fma(dy1, h1, fma(dy0, h0, before)));
+        const V a = exp2_nonpositive(delta * load_as<V>(s.rates + n * kScanBlock + e));
+        const V ah = a * load_as<V>(at);
+        store(decay + n * kPanel, a);
+        store(decayed + n * kPanel, ah);
+        const V h = fma(delta_x, broadcast_as<V>(b[n]), ah);
+        store(at, h);
+        out = fma(broadcast_as<V>(c[n]), h, out);
+        const Vec share = fold(dy * h);
+        store(dc + n * Vec::kWidth, IsFirstPanel ? share : load(dc + n * Vec::kWidth) + share);
     }
-    store(out, out0);
-    store(out + kWidth, out1);
+    store(s.tile->forward.out[t] + e, out);
 }
 
 /// g[t] = c·dy + a[t+1]·g[t+1] and the sums that it enters.
@@ -140,69 +129,64 @@ template <bool IsFirstPanel>
                                                 std::int64_t row,
                                                 std::int64_t t,
                                                 std::int64_t e) {
-    constexpr std::int64_t kWidth = Vec::kWidth;
+    using V = BackwardPanel;
     const ScanTile& tile = s.tile->forward;
-    const Vec delta0 = load(tile.delta[t] + e);
-    const Vec delta1 = load(tile.delta[t] + e + kWidth);
-    const Vec delta_x0 = load(tile.delta_x[t] + e);
-    const Vec delta_x1 = load(tile.delta_x[t] + e + kWidth);
-    const Vec dy0 = load(s.tile->dy[t] + e);
-    const Vec dy1 = load(s.tile->dy[t] + e + kWidth);
-    Vec sum_bg0 = zero();
-    Vec sum_bg1 = zero();
-    Vec sum_agh0 = zero();
-    Vec sum_agh1 = zero();
+    const V delta = load_as<V>(tile.delta[t] + e);
+    const V delta_x = load_as<V>(tile.delta_x[t] + e);
+    const V dy = load_as<V>(s.tile->dy[t] + e);
+    V sum_bg = broadcast_as<V>(0.0F);
+    V sum_agh = broadcast_as<V>(0.0F);
     const float* const b = in.b + row * in.b_stride;
     const float* const c = in.c + row * in.c_stride;
     const float* const decay = s.decay + t * in.state * kPanel;
     const float* const decayed = s.decayed + t * in.state * kPanel;
-    float* const db = s.dbc + t * 2 * in.state * kWidth;
+    float* const db = s.dbc + t * 2 * in.state * Vec::kWidth;
     for (std::int64_t n = 0; n < in.state; ++n) {
         float* const carry = s.carry + n * kScanBlock + e;
         float* const da = s.da + n * kScanBlock + e;
-        const float* const rate = s.rates + n * kScanBlock + e;
-        const Vec b_n = broadcast(b[n]);
-        const Vec c_n = broadcast(c[n]);
-        const Vec g0 = fma(c_n, dy0, load(carry));
-        const Vec g1 = fma(c_n, dy1, load(carry + kWidth));
-        store(carry, load(decay + n * kPanel) * g0);
-        store(carry + kWidth, load(decay + n * kPanel + kWidth) * g1);
-        const Vec gah0 = g0 * load(decayed + n * kPanel);
-        const Vec gah1 = g1 * load(decayed + n * kPanel + kWidth);
-        sum_bg0 = fma(b_n, g0, sum_bg0);
-        sum_bg1 = fma(b_n, g1, sum_bg1);
-        sum_agh0 = fma(load(rate), gah0, sum_agh0);
-        sum_agh1 = fma(load(rate + kWidth), gah1, sum_agh1);
-        store(da, fma(delta0, gah0, load(da)));
-        store(da + kWidth, fma(delta1, gah1, load(da + kWidth)));
-        const Vec before = IsFirstPanel ? zero() : load(db + n * kWidth);
-        store(db + n * kWidth, fma(delta_x1, g1, fma(delta_x0, g0, before)));
+        const V g = fma(broadcast_as<V>(c[n]), dy, load_as<V>(carry));
+        store(carry, load_as<V>(decay + n * kPanel) * g);
+        const V gah = g * load_as<V>(decayed + n * kPanel);
+        sum_bg = fma(broadcast_as<V>(b[n]), g, sum_bg);
+        sum_agh = fma(load_as<V>(s.rates + n * kScanBlock + e), gah, sum_agh);
+        store(da, fma(delta, gah, load_as<V>(da)));
+        const Vec share = fold(delta_x * g);
+        store(db + n * Vec::kWidth, IsFirstPanel ? share : load(db + n * Vec::kWidth) + share);
     }
-    store(s.tile->sum_bg[t] + e, sum_bg0);
-    store(s.tile->sum_bg[t] + e + kWidth, sum_bg1);
-    store(s.tile->sum_agh[t] + e, sum_agh0);
-    store(s.tile->sum_agh[t] + e + kWidth, sum_agh1);
+    store(s.tile->sum_bg[t] + e, sum_bg);
+    store(s.tile->sum_agh[t] + e, sum_agh);
 }
 
 template <bool IsFirstPanel>
-[[gnu::always_inline]] inline void reverse_panel(const ScanInput& in,
+[[gnu::always_inline]] inline void reverse_panel(const ScanBackward& task,
                                                  const BackwardScratch& s,
                                                  std::int64_t first,
                                                  std::int64_t rows,
                                                  std::int64_t e) {
+    using V = BackwardPanel;
+    const ScanInput& in = task.in;
     for (std::int64_t t = 0; t < rows; ++t) {
+        if (IsFirstPanel) {  // of the tile to the left, then the rows that this one will write
+            prefetch_inputs(in, first - kScanTile + t);
+            prefetch_row(task.dy, task.dy_stride, first - kScanTile + t, in.length, in.channels);
+        }
         const bool border = is_border(in.segment, first + t);
         if (border) {
-            clear_state(s.h + e, in.state);
+            clear_state<V>(s.h + e, in.state);
         }
         recompute_step<IsFirstPanel>(in, s, first + t, t, e);
         if (border) {  // nothing passes to the left; a·h[t−1] is zero already
-            for (std::int64_t i = 0; i < in.state * kPanel; i += Vec::kWidth) {
-                store(s.decay + t * in.state * kPanel + i, zero());
+            for (std::int64_t n = 0; n < in.state; ++n) {
+                store(s.decay + (t * in.state + n) * kPanel, broadcast_as<V>(0.0F));
             }
         }
     }
     for (std::int64_t t = rows - 1; t >= 0; --t) {
+        if (IsFirstPanel) {
+            prefetch_row(task.dx, task.dx_stride, first + t, in.length, in.channels);
+            prefetch_row(task.ddt_raw, task.ddt_raw_stride, first + t, in.length, in.channels);
+            prefetch_row(task.dz, task.dz_stride, first + t, in.length, in.channels);
+        }
         reverse_step<IsFirstPanel>(in, s, first + t, t, e);
     }
 }
@@ -212,31 +196,38 @@ inline void finish_backward(const ScanBackward& task,
                             const BackwardScratch& s,
                             std::int64_t first,
                             std::int64_t rows) {
+    using V = BackwardPanel;
     const ScanInput& in = task.in;
     const BackwardTile& tile = *s.tile;
     float* const dd = s.da + in.state * kScanBlock;
     float* const dbias = dd + kScanBlock;
-    for (std::int64_t t = rows - 1; t >= 0; --t) {
-        const std::int64_t row = first + t;
-        for (std::int64_t e = 0; e < in.channels; e += Vec::kWidth) {
-            const std::int64_t left = in.channels - e;
-            const Vec x = load(tile.x[t] + e);
-            const Vec dy = load(tile.dy[t] + e);
-            const Vec sum_bg = load(tile.sum_bg[t] + e);
+    for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
+        const std::int64_t left = in.channels - e;
+        const V d = load_channels<V>(in.d + e, left);
+        V dd_sum = load_as<V>(dd + e);
+        V dbias_sum = load_as<V>(dbias + e);
+        for (std::int64_t t = rows - 1; t >= 0; --t) {
+            const std::int64_t row = first + t;
+            const V x = load_as<V>(tile.x[t] + e);
+            const V dy = load_as<V>(tile.dy[t] + e);
+            const V sum_bg = load_as<V>(tile.sum_bg[t] + e);
             // The rates carry log2(e).
-            const Vec ddelta = fma(x, sum_bg, load(tile.sum_agh[t] + e) * broadcast(kLn2));
-            const Vec dr = ddelta * load(tile.dt_slope[t] + e);
-            const Vec dx =
-                fma(load(tile.forward.delta[t] + e), sum_bg, load_channels(in.d + e, left) * dy);
+            const V ddelta =
+                fma(x, sum_bg, load_as<V>(tile.sum_agh[t] + e) * broadcast_as<V>(kLn2));
+            const V dr = ddelta * load_as<V>(tile.dt_slope[t] + e);
+            const V dx = fma(load_as<V>(tile.forward.delta[t] + e), sum_bg, d * dy);
             store_channels(task.dx + row * task.dx_stride + e, dx, left);
             store_channels(task.ddt_raw + row * task.ddt_raw_stride + e, dr, left);
             if (in.z != nullptr) {
-                store_channels(task.dz + row * task.dz_stride + e,
-                               load(tile.gate_slope[t] + e) * load(tile.forward.out[t] + e), left);
+                const V dz =
+                    load_as<V>(tile.gate_slope[t] + e) * load_as<V>(tile.forward.out[t] + e);
+                store_channels(task.dz + row * task.dz_stride + e, dz, left);
             }
-            store(dd + e, fma(dy, x, load(dd + e)));
-            store(dbias + e, load(dbias + e) + dr);
+            dd_sum = fma(dy, x, dd_sum);
+            dbias_sum = dbias_sum + dr;
         }
+        store(dd + e, dd_sum);
+        store(dbias + e, dbias_sum);
     }
 }
 
@@ -275,9 +266,9 @@ void scan_backward(const ScanBackward& task) {
         __builtin_memcpy(s.h, task.saved + index * state_floats,
                          static_cast<std::size_t>(state_floats) * sizeof(float));
         prepare_backward(task, first, rows, *s.tile);
-        reverse_panel<true>(in, s, first, rows, 0);
-        for (std::int64_t e = kPanel; e < padded_channels(in); e += kPanel) {
-            reverse_panel<false>(in, s, first, rows, e);
+        reverse_panel<true>(task, s, first, rows, 0);
+        for (std::int64_t e = kPanel; e < in.channels; e += kPanel) {
+            reverse_panel<false>(task, s, first, rows, e);
         }
         finish_backward(task, s, first, rows);
         reduce_dbc(in, s.dbc, rows, task.dbc + first * 2 * in.state);

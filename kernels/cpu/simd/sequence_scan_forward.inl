@@ -13,20 +13,19 @@
 namespace mambase::cpu {
 namespace {
 
-constexpr int kPanelVecs = 2;
-constexpr std::int64_t kPanel = kPanelVecs * Vec::kWidth;  // channels that go side by side
-static_assert(kScanBlock % kPanel == 0);
+/// Channels that go side by side; whole panels make up a block.
+#if defined(__AVX512F__)
+using ForwardPanel = VecPair<Vec>;
+#else
+using ForwardPanel = VecPair<VecPair<Vec>>;
+#endif
+static_assert(kScanBlock % ForwardPanel::kWidth == 0);
 
 constexpr float kLog2e = 1.44269504F;
 constexpr float kLn2 = 0.693147181F;
 
 /// [tile position, channel of the block]
 using ScanRows = float[kScanTile][kScanBlock];
-
-/// Channels that are computed: whole panels, the ones past the end with x, dt_raw and a_log zero.
-[[gnu::always_inline]] inline std::int64_t padded_channels(const ScanInput& in) {
-    return (in.channels + kPanel - 1) / kPanel * kPanel;
-}
 
 /// to[n][e] = from[e][n]; zeros where `from` is null or has no such channel.
 inline void transpose_in(const ScanInput& in, const float* from, float* to) {
@@ -67,80 +66,52 @@ struct ScanTile {
     prefetch_row(in.z, in.z_stride, t, in.length, in.channels);
 }
 
-[[gnu::always_inline]] inline void prepare_forward(const ScanInput& in,
-                                                   std::int64_t first,
-                                                   std::int64_t rows,
-                                                   ScanTile& tile) {
+/// Channels past the last one get x, dt_raw and d of zero.
+inline void prepare_forward(const ScanInput& in,
+                            std::int64_t first,
+                            std::int64_t rows,
+                            ScanTile& tile) {
+    using V = ForwardPanel;
     for (std::int64_t t = 0; t < rows; ++t) {
         const float* const x_row = in.x + (first + t) * in.x_stride;
         const float* const dt_row = in.dt_raw + (first + t) * in.dt_raw_stride;
-        for (std::int64_t e = 0; e < padded_channels(in); e += Vec::kWidth) {
+        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
             const std::int64_t left = in.channels - e;
-            const Vec x = load_channels(x_row + e, left);
-            const Vec r = load_channels(dt_row + e, left) + load_channels(in.dt_bias + e, left);
-            const Vec delta = softplus(r, exp_of_minus_magnitude(r));
+            const V x = load_channels<V>(x_row + e, left);
+            const V r = load_channels<V>(dt_row + e, left) + load_channels<V>(in.dt_bias + e, left);
+            const V delta = softplus(r, exp_of_minus_magnitude(r));
             store(tile.delta[t] + e, delta);
             store(tile.delta_x[t] + e, delta * x);
-            store(tile.out[t] + e, load_channels(in.d + e, left) * x);
+            store(tile.out[t] + e, load_channels<V>(in.d + e, left) * x);
         }
     }
 }
 
 /// One position of one panel, all states: h = a·h + (delta·x)·b, out += c·h.
+template <class V>
 [[gnu::always_inline]] inline void step_forward(const float* rates,
                                                 const float* b,
                                                 const float* c,
                                                 std::int64_t states,
-                                                Vec delta0,
-                                                Vec delta1,
-                                                Vec delta_x0,
-                                                Vec delta_x1,
+                                                V delta,
+                                                V delta_x,
                                                 float* h,
                                                 float* out) {
-    Vec out0 = load(out);
-    Vec out1 = load(out + Vec::kWidth);
-    std::int64_t n = 0;
-    for (; n + 1 < states; n += 2) {
-        float* const at = h + n * kScanBlock;
-        const float* const rate = rates + n * kScanBlock;
-        Vec a[] = {delta0 * load(rate), delta1 * load(rate + Vec::kWidth),
-                   delta0 * load(rate + kScanBlock), delta1 * load(rate + kScanBlock + Vec::kWidth)};
-        exp2_nonpositive(a);
-        const Vec h0 = fma(delta_x0, broadcast(b[n]), a[0] * load(at));
-        const Vec h1 = fma(delta_x1, broadcast(b[n]), a[1] * load(at + Vec::kWidth));
-        const Vec h2 = fma(delta_x0, broadcast(b[n+1]), a[2] * load(at+kScanBlock));
-        const Vec h3 = fma(delta_x1, broadcast(b[n+1]), a[3] * load(at +kScanBlock+ Vec::kWidth));
-        store(at, h0);
-        store(at + Vec::kWidth, h1);
-        store(at + kScanBlock, h2);
-        store(at + kScanBlock+ Vec::kWidth, h3);
-        out0 = fma(broadcast(c[n]), h0, out0);
-        out1 = fma(broadcast(c[n]), h1, out1);
-        out0 = fma(broadcast(c[n+1]), h2, out0);
-        out1 = fma(broadcast(c[n+1]), h3, out1);
+    V sum = load_as<V>(out);
+    for (std::int64_t n = 0; n < states; ++n) {
+        const V a = exp2_nonpositive(delta * load_as<V>(rates + n * kScanBlock));
+        const V ah = a * load_as<V>(h + n * kScanBlock);
+        const V next = fma(delta_x, broadcast_as<V>(b[n]), ah);
+        store(h + n * kScanBlock, next);
+        sum = fma(broadcast_as<V>(c[n]), next, sum);
     }
-    for (; n < states; ++n) {
-        float* const at = h + n * kScanBlock;
-        const float* const rate = rates + n * kScanBlock;
-        const Vec b_n = broadcast(b[n]);
-        const Vec c_n = broadcast(c[n]);
-        Vec a[] = {delta0 * load(rate), delta1 * load(rate + Vec::kWidth)};
-        exp2_nonpositive(a);
-        const Vec h0 = fma(delta_x0, b_n, a[0] * load(at));
-        const Vec h1 = fma(delta_x1, b_n, a[1] * load(at + Vec::kWidth));
-        store(at, h0);
-        store(at + Vec::kWidth, h1);
-        out0 = fma(c_n, h0, out0);
-        out1 = fma(c_n, h1, out1);
-    }
-    store(out, out0);
-    store(out + Vec::kWidth, out1);
+    store(out, sum);
 }
 
-inline void clear_state(float* h, std::int64_t states) {
+template <class V>
+[[gnu::always_inline]] inline void clear_state(float* h, std::int64_t states) {
     for (std::int64_t n = 0; n < states; ++n) {
-        store(h + n * kScanBlock, zero());
-        store(h + n * kScanBlock + Vec::kWidth, zero());
+        store(h + n * kScanBlock, broadcast_as<V>(0.0F));
     }
 }
 
@@ -148,14 +119,15 @@ inline void finish_forward(const ScanForward& task,
                            std::int64_t first,
                            std::int64_t rows,
                            const ScanTile& tile) {
+    using V = ForwardPanel;
     const ScanInput& in = task.in;
     for (std::int64_t t = 0; t < rows; ++t) {
         float* const y = task.y + (first + t) * task.y_stride;
-        for (std::int64_t e = 0; e < in.channels; e += Vec::kWidth) {
+        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
             const std::int64_t left = in.channels - e;
-            Vec out = load(tile.out[t] + e);
+            V out = load_as<V>(tile.out[t] + e);
             if (in.z != nullptr) {
-                const Vec z = load_channels(in.z + (first + t) * in.z_stride + e, left);
+                const V z = load_channels<V>(in.z + (first + t) * in.z_stride + e, left);
                 out = out * (z * logistic(z));
             }
             store_channels(y + e, out, left);
@@ -164,6 +136,7 @@ inline void finish_forward(const ScanForward& task,
 }
 
 void scan_forward(const ScanForward& task) {
+    using V = ForwardPanel;
     const ScanInput& in = task.in;
     const std::int64_t state_floats = in.state * kScanBlock;
     float* const rates = in.scratch;
@@ -178,19 +151,19 @@ void scan_forward(const ScanForward& task) {
                              static_cast<std::size_t>(state_floats) * sizeof(float));
         }
         prepare_forward(in, first, rows, tile);
-        for (std::int64_t e = 0; e < padded_channels(in); e += kPanel) {
+        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
             for (std::int64_t t = 0; t < rows; ++t) {
-                if (is_border(in.segment, first + t)) {
-                    clear_state(h + e, in.state);
-                }
                 if (e == 0) {
                     prefetch_inputs(in, first + t + kScanTile);
                     prefetch_row(task.y, task.y_stride, first + t, in.length, in.channels);
                 }
+                if (is_border(in.segment, first + t)) {
+                    clear_state<V>(h + e, in.state);
+                }
                 step_forward(rates + e, in.b + (first + t) * in.b_stride,
-                             in.c + (first + t) * in.c_stride, in.state, load(tile.delta[t] + e),
-                             load(tile.delta[t] + e + Vec::kWidth), load(tile.delta_x[t] + e),
-                             load(tile.delta_x[t] + e + Vec::kWidth), h + e, tile.out[t] + e);
+                             in.c + (first + t) * in.c_stride, in.state,
+                             load_as<V>(tile.delta[t] + e), load_as<V>(tile.delta_x[t] + e), h + e,
+                             tile.out[t] + e);
             }
         }
         finish_forward(task, first, rows, tile);

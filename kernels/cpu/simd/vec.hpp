@@ -57,9 +57,8 @@ struct VecMask {
     return {VecFloats{}};
 }
 
-/// The first `count` floats, zeros after them; none for count <= 0. Reads nothing past them. Not
-/// inlined, as it is for the ends of rows.
-[[gnu::noinline, maybe_unused]] Vec load_partial(const float* from, int count) {
+/// The first `count` floats, zeros after them; none for count <= 0. Reads nothing past them.
+[[gnu::always_inline]] inline Vec load_partial(const float* from, int count) {
     float whole[kVecWidth] = {};
     for (int i = 0; i < count; ++i) {
         whole[i] = from[i];
@@ -68,7 +67,7 @@ struct VecMask {
 }
 
 /// The first `count` elements; none for count <= 0. Writes nothing past them.
-[[gnu::noinline, maybe_unused]] void store_partial(float* to, Vec a, int count) {
+[[gnu::always_inline]] inline void store_partial(float* to, Vec a, int count) {
     float whole[kVecWidth];
     store(whole, a);
     for (int i = 0; i < count; ++i) {
@@ -141,15 +140,16 @@ struct VecMask {
     return {mask.v ? a.v : b.v};
 }
 
-/// max(lowest, a) for a and lowest below zero, −0 included; a NaN stays NaN or becomes `lowest`. The
-/// bits of negative floats grow with their magnitude, and integers leave the ports of fma alone.
+/// max(lowest, a) for a and lowest below zero, −0 included; a NaN stays NaN or becomes `lowest`.
+/// The bits of negative floats grow with their magnitude, and integers leave the ports of fma
+/// alone.
 [[gnu::always_inline]] inline Vec clamp_nonpositive(Vec a, float lowest) {
 #if defined(__AVX512F__)
     return {_mm512_castsi512_ps(_mm512_maskz_min_epu32(0xFFFF, _mm512_castps_si512(a.v),
-                                                 _mm512_castps_si512(broadcast(lowest).v)))};
+                                                       _mm512_castps_si512(broadcast(lowest).v)))};
 #elif defined(__AVX2__) && defined(__FMA__)
-    return {_mm256_castsi256_ps(_mm256_min_epu32(_mm256_castps_si256(a.v),
-                                                 _mm256_castps_si256(broadcast(lowest).v)))};
+    return {_mm256_castsi256_ps(
+        _mm256_min_epu32(_mm256_castps_si256(a.v), _mm256_castps_si256(broadcast(lowest).v)))};
 #else
     return max(broadcast(lowest), a);
 #endif
@@ -164,7 +164,9 @@ struct VecMask {
 }
 
 /// −|a|
-[[gnu::always_inline]] inline Vec minus_magnitude(Vec a) { return from_bits(bits(a) | INT32_MIN); }
+[[gnu::always_inline]] inline Vec minus_magnitude(Vec a) {
+    return from_bits(bits(a) | INT32_MIN);
+}
 
 /// p·2^k for the integer k in the low bits of `shifted`, −127 <= k <= 127, and p in [0.7, 1.42]. At
 /// k = −127 the result has an exponent of 0 and counts as zero.

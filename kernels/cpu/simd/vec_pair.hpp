@@ -1,9 +1,9 @@
 // VecPair: vectors that go side by side through the same operations.
 //
 // VecPair<Vec> is two vectors, VecPair<VecPair<Vec>> four. Every operation is done for each of them
-// before the next operation, so that independent chains stand next to each other in the program: the
-// chain of one exp is 40 cycles long, and no processor looks far enough ahead to overlap chains that
-// stand one after another. Kernels are templates over V, a Vec or a VecPair.
+// before the next operation, so that independent chains stand next to each other in the program:
+// the chain of one exp is 40 cycles long, and no processor looks far enough ahead to overlap chains
+// that stand one after another. Kernels are templates over V, a Vec or a VecPair.
 #pragma once
 
 #include "kernels/cpu/simd/vec.hpp"
@@ -100,7 +100,9 @@ template <class M, class V>
 }
 
 /// Sum of the vectors of a pair, which is a Vec again.
-[[gnu::always_inline]] inline Vec fold(Vec a) { return a; }
+[[gnu::always_inline]] inline Vec fold(Vec a) {
+    return a;
+}
 template <class V>
 [[gnu::always_inline]] inline Vec fold(VecPair<V> a) {
     return fold(a.lo) + fold(a.hi);
