@@ -28,12 +28,14 @@ struct VerifyReport {
 };
 
 /// Loads `dir` (header, shapes, finiteness: Error{format}). With `expected`, a safetensors file
-/// that holds `input_ids` [B,L] i64, it also compares what of these the file holds, all f32:
-///   logits64 or logits [B,L,V]  largest difference 2e-5 (against logits64 where it is there)
-///   loss [1]                    1e-6, our mean loss against the double-precision cross-entropy of
-///                               logits64 (of logits without it) over the B·(L−1) next ids
-///   hidden.i [B,L,D]            2e-5 relative; i-th of the residual stream, the last after the
-///   norm grad.<parameter>            1e-4 relative, of the mean loss
+/// that holds `input_ids` [B,L] i64, it also compares what of these f32 tensors the file holds:
+///
+/// - `logits64`, else `logits` [B,L,V]: largest difference 2e-5.
+/// - From the same, the mean cross-entropy of the next ids, ours and theirs in double
+///   precision: 1e-6.
+/// - `hidden.i` [B,L,D]: relative 2e-5; the residual stream after block i, counted from 0, and
+///   for i the number of blocks what comes out of the final norm.
+/// - `grad.<parameter>`: relative 1e-4, of the mean loss.
 VerifyReport verify(ops::Context& context,
                     Allocator& allocator,
                     const std::string& dir,

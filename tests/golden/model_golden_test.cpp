@@ -19,7 +19,7 @@ namespace mambase::model {
 
 namespace {
 
-const std::string kDirectory = MAMBASE_SOURCE_DIR "/tests/golden/model_v1";
+const std::string kDirectory = MAMBASE_SOURCE_DIR "/data/golden/model_v1";
 const std::string kExpected = kDirectory + "/expected.safetensors";
 constexpr std::int64_t kLanes = 2;
 constexpr std::int64_t kLength = 70;
