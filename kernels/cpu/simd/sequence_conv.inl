@@ -33,31 +33,30 @@ template <int W>
 }
 
 /// bias + Σ weight·tap at channel e, taps oldest first.
-template <int W>
-[[gnu::always_inline]] inline Vec convolve(const ConvInput& in,
-                                           const Vec (&tap)[W],
-                                           std::int64_t e) {
-    Vec sum = load(in.weight + W * in.padded + e);
+template <int W, class V>
+[[gnu::always_inline]] inline V convolve(const ConvInput& in, const V (&tap)[W], std::int64_t e) {
+    V sum = load_as<V>(in.weight + W * in.padded + e);
     for (int w = 0; w < W; ++w) {
-        sum = fma(load(in.weight + w * in.padded + e), tap[w], sum);
+        sum = fma(load_as<V>(in.weight + w * in.padded + e), tap[w], sum);
     }
     return sum;
 }
 
 template <int W>
 void conv_forward_rows(const ConvForward& task) {
+    using V = VecPair<VecPair<Vec>>;
     const ConvInput& in = task.in;
     for (std::int64_t t = task.lo; t < task.hi; ++t) {
         const float* row[W];
         find_taps<W>(in, t, row);
         float* const y = task.y + t * task.y_stride;
-        for (std::int64_t e = 0; e < in.channels; e += Vec::kWidth) {
+        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
             const std::int64_t left = in.channels - e;
-            Vec tap[W];
+            V tap[W];
             for (int w = 0; w < W; ++w) {
-                tap[w] = load_channels<Vec>(row[w] + e, left);
+                tap[w] = load_channels<V>(row[w] + e, left);
             }
-            const Vec sum = convolve<W>(in, tap, e);
+            const V sum = convolve<W, V>(in, tap, e);
             store_channels(y + e, sum * logistic(sum), left);
         }
     }
@@ -65,47 +64,50 @@ void conv_forward_rows(const ConvForward& task) {
 
 /// Moves the pending gradients one row back and gives that of row t. pending[k] is of row t − k
 /// before, of row t − 1 − k after; a sum runs from its rightmost row, across calls too.
-template <int W>
-[[gnu::always_inline]] inline Vec step_pending(const ConvBackward& task,
-                                               std::int64_t e,
-                                               Vec dsum,
-                                               int reach) {
+template <int W, class V>
+[[gnu::always_inline]] inline V step_pending(const ConvBackward& task,
+                                             std::int64_t e,
+                                             V dsum,
+                                             int reach) {
     const std::int64_t padded = task.in.padded;
     const float* const weight = task.in.weight + e;
     float* const pending = task.pending + e;
-    const Vec dx = fma(dsum, load(weight + (W - 1) * padded), load(pending));
+    const V none = broadcast_as<V>(0.0F);
+    const V dx = fma(dsum, load_as<V>(weight + (W - 1) * padded), load_as<V>(pending));
     for (int k = 0; k < W - 1; ++k) {
-        const Vec later = k + 1 < W - 1 ? load(pending + (k + 1) * padded) : zero();
-        const Vec sum = fma(dsum, load(weight + (W - 2 - k) * padded), later);
-        store(pending + k * padded, k < reach ? sum : zero());
+        const V later = k + 1 < W - 1 ? load_as<V>(pending + (k + 1) * padded) : none;
+        const V sum = fma(dsum, load_as<V>(weight + (W - 2 - k) * padded), later);
+        store(pending + k * padded, k < reach ? sum : none);
     }
     return dx;
 }
 
 template <int W, bool IsInside>
 [[gnu::always_inline]] inline void conv_backward_row(const ConvBackward& task, std::int64_t t) {
+    using V = VecPair<Vec>;
     const ConvInput& in = task.in;
+    const V one = broadcast_as<V>(1.0F);
     const float* row[W];
     const int reach = find_taps<W>(in, t, row);
-    for (std::int64_t e = 0; e < in.channels; e += Vec::kWidth) {
+    for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
         const std::int64_t left = in.channels - e;
-        Vec tap[W];
+        V tap[W];
         for (int w = 0; w < W; ++w) {
-            tap[w] = load_channels<Vec>(row[w] + e, left);
+            tap[w] = load_channels<V>(row[w] + e, left);
         }
-        const Vec sum = convolve<W>(in, tap, e);
-        const Vec s = logistic(sum);
-        const Vec slope = s * fma(sum, broadcast(1.0F) - s, broadcast(1.0F));
-        const Vec dsum = slope * load_channels<Vec>(task.dy + t * task.dy_stride + e, left);
-        const Vec dx = step_pending<W>(task, e, dsum, reach);
+        const V sum = convolve<W, V>(in, tap, e);
+        const V s = logistic(sum);
+        const V slope = s * fma(sum, one - s, one);
+        const V dsum = slope * load_channels<V>(task.dy + t * task.dy_stride + e, left);
+        const V dx = step_pending<W>(task, e, dsum, reach);
         if constexpr (IsInside) {
             store_channels(task.dx + t * task.dx_stride + e, dx, left);
             float* const gradient = task.parameters + e;
             for (int w = 0; w < W; ++w) {
                 float* const at = gradient + w * in.padded;
-                store(at, fma(dsum, tap[w], load(at)));
+                store(at, fma(dsum, tap[w], load_as<V>(at)));
             }
-            store(gradient + W * in.padded, load(gradient + W * in.padded) + dsum);
+            store(gradient + W * in.padded, load_as<V>(gradient + W * in.padded) + dsum);
         }
     }
 }

@@ -20,8 +20,8 @@ inline constexpr std::int64_t kScanTile = 16;
 /// Floats of scratch that a backward scan wants for each of N states, and besides.
 inline constexpr std::int64_t kScanScratchPerState = kScanBlock * (4 + 3 * kScanTile);
 inline constexpr std::int64_t kScanScratchFixed = kScanBlock * (4 + 9 * kScanTile);
-/// Rows of per-tile scratch are padded to this many channels, the longest vector.
-inline constexpr std::int64_t kChannelPadding = 16;
+/// Scratch rows of the convolution are padded to this many channels: four vectors of AVX-512.
+inline constexpr std::int64_t kChannelPadding = 64;
 
 /// Rows [0, length) of one lane, at most kScanBlock channels.
 struct ScanInput {
