@@ -20,6 +20,8 @@ constexpr std::array<std::uint32_t, 64> kRound{
     0x748F82EEU, 0x78A5636FU, 0x84C87814U, 0x8CC70208U, 0x90BEFFFAU, 0xA4506CEBU, 0xBEF9A3F7U,
     0xC67178F2U};
 
+constexpr std::string_view kDigits = "0123456789abcdef";
+
 }  // namespace
 
 void Sha256::compress(const std::byte* block) {
@@ -88,7 +90,6 @@ std::string Sha256::hex() {
         tail[1 + zeros + i] = static_cast<std::byte>(bits >> (56 - 8 * i));
     }
     update(std::span(tail).first(1 + zeros + 8));
-    constexpr std::string_view kDigits = "0123456789abcdef";
     std::string out;
     for (const std::uint32_t word : state_) {
         for (int shift = 28; shift >= 0; shift -= 4) {

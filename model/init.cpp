@@ -9,6 +9,8 @@ namespace mambase::model {
 
 namespace {
 
+constexpr double kEmbeddingDeviation = 0.02;
+
 /// Inverse softplus of a step drawn log-uniformly.
 double draw_dt_bias(const ModelConfig& config, double uniform) {
     const double low = std::log(config.dt_min);
@@ -36,7 +38,6 @@ double bound_of(const Param& param, const ModelConfig& config) {
 }  // namespace
 
 void initialise(Param& param, std::size_t index, const ModelConfig& config, std::uint64_t seed) {
-    constexpr double kEmbeddingDeviation = 0.02;
     const CounterRng rng(seed, index);
     const double bound = bound_of(param, config);
     const auto value_of = [&](std::uint64_t i) {

@@ -13,6 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxDepth = 64;
+constexpr auto kMaxSigned = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
 
 bool read(const json& value, bool& out) {
     if (!value.is_boolean()) {
@@ -39,9 +40,8 @@ bool read(const json& value, double& out) {
 }
 
 bool read(const json& value, std::int64_t& out) {
-    constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     if (!value.is_number_integer() ||
-        (value.is_number_unsigned() && value.get<std::uint64_t>() > kMax)) {
+        (value.is_number_unsigned() && value.get<std::uint64_t>() > kMaxSigned)) {
         return false;
     }
     out = value.get<std::int64_t>();

@@ -8,6 +8,13 @@
 
 namespace mambase::model {
 
+namespace {
+
+constexpr bool kDecay = true;
+constexpr bool kNoDecay = false;
+
+}  // namespace
+
 std::size_t ParamTable::add(std::string name, const Shape& shape, Init init, bool decay) {
     params_.push_back({std::move(name), shape, init, decay, {}});
     return params_.size() - 1;
@@ -19,8 +26,6 @@ ParamTable::ParamTable(const ModelConfig& config) {
     const std::int64_t n = config.d_state;
     const std::int64_t r = config.dt_rank;
     const std::int64_t w = config.d_conv;
-    constexpr bool kDecay = true;
-    constexpr bool kNoDecay = false;
     embedding_ = add("backbone.embeddings.weight", {config.vocab_size, d}, Init::embedding, kDecay);
     for (std::int64_t i = 0; i < config.n_layer; ++i) {
         const std::string layer = concat("backbone.layers.", i, ".");

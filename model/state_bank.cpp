@@ -10,13 +10,14 @@ namespace mambase::model {
 
 namespace {
 
+constexpr std::uint32_t kExponent = 0x7F800000U;  // all ones in a NaN or an infinity
+
 template <class AnyView>
 AnyView part(AnyView values, std::int64_t begin, const Shape& shape) {
     return values.slice(0, begin, begin + shape.count()).reshape(shape);
 }
 
 bool is_finite(ConstTensorView view) {
-    constexpr std::uint32_t kExponent = 0x7F800000U;  // all ones in a NaN or an infinity
     const auto* const values = static_cast<const float*>(view.data());
     const std::int64_t count = view.count();
     bool finite = true;

@@ -8,6 +8,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kColumn = 14;  // where values begin
+
 /// Numbers of values.
 struct Counts {
     std::int64_t embedding = 0;
@@ -29,7 +31,6 @@ Counts count(const Model& model) {
 }
 
 void add_line(std::string& out, std::string_view what, std::string_view value) {
-    constexpr std::size_t kColumn = 14;
     out += concat(what, std::string(kColumn - what.size(), ' '), value, '\n');
 }
 
