@@ -237,7 +237,8 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
     MAMBASE_REQUIRE(options.layer <= config.n_layer, ErrorCode::usage,
                     concat("there is no layer ", options.layer, "; the model has ", config.n_layer,
                            " blocks (0 is the token embedding)"));
-    const io::Tokenizer& tokenizer = choose_tokenizer(model, options.reading.tokenizer);
+    const io::Tokenizer& tokenizer =
+        choose_tokenizer(model, options.model, options.reading.tokenizer);
     EmbedReport report;
     report.context = choose_context(model, options.reading, runtime.observer);
     const io::WindowOptions windows = window_options(options.reading, report.context);

@@ -276,7 +276,7 @@ EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) 
     const ReadingOptions& reading = options.reading;
     Engine engine(runtime);
     const model::Model model = model::Model::load(options.model, engine.allocator());
-    const io::Tokenizer& tokenizer = choose_tokenizer(model, reading.tokenizer);
+    const io::Tokenizer& tokenizer = choose_tokenizer(model, options.model, reading.tokenizer);
     EvaluateReport report;
     report.context = choose_context(model, reading, runtime.observer);
     const io::WindowOptions windows = window_options(reading, report.context);

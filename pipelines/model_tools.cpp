@@ -71,7 +71,7 @@ void convert_model(const ConvertOptions& options, const Runtime& runtime) {
     Allocator& allocator = host_allocator();
     if (form == model::DirectoryForm::mambase) {
         const model::Model in = model::load_any_form(options.in, allocator);
-        const io::Tokenizer& tokenizer = choose_tokenizer(in, options.tokenizer);
+        const io::Tokenizer& tokenizer = choose_tokenizer(in, options.in, options.tokenizer);
         if (!in.provenance()) {
             provenance = provenance_of(tokenizer, in.context_or_default(), 0, runtime);
             runtime.observer.warning(

@@ -42,7 +42,9 @@ void throw_violations(const std::vector<std::string>& violations) {
     MAMBASE_REQUIRE(violations.empty(), ErrorCode::usage, message);
 }
 
-const io::Tokenizer& choose_tokenizer(const model::Model& model, const std::string& asked) {
+namespace {
+
+const io::Tokenizer& tokenizer_for(const model::Model& model, const std::string& asked) {
     std::string chosen = asked;
     if (model.provenance()) {
         chosen = asked.empty() ? model.provenance()->tokenizer : asked;
@@ -65,6 +67,18 @@ const io::Tokenizer& choose_tokenizer(const model::Model& model, const std::stri
                     concat("tokenizer ", chosen, " has ids up to ", largest,
                            ", the model's vocabulary ends at ", model.config().vocab_size - 1));
     return tokenizer;
+}
+
+}  // namespace
+
+const io::Tokenizer& choose_tokenizer(const model::Model& model,
+                                      const std::string& origin,
+                                      const std::string& asked) {
+    try {
+        return tokenizer_for(model, asked);
+    } catch (Error& error) {
+        throw error.at(origin);
+    }
 }
 
 std::int64_t choose_context(const model::Model& model,
@@ -100,7 +114,11 @@ std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs) {
     std::vector<io::Region> regions;
     for (const std::string& text : options.regions) {
-        regions.push_back(io::parse_region(text, contigs));
+        try {
+            regions.push_back(io::parse_region(text, contigs));
+        } catch (Error& error) {
+            throw error.at(options.inputs.front());
+        }
     }
     if (!options.bed.empty()) {
         const std::vector<io::Region> more = io::read_bed(options.bed, contigs);

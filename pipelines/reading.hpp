@@ -42,8 +42,10 @@ void throw_violations(const std::vector<std::string>& violations);
 
 /// The tokenizer that the model was trained with; for a directory without our key, by its
 /// vocabulary (12 to 16: "dna"; 256: "bytes"). Error{format} where `asked` (may be empty) is not
-/// the model's; Error{usage} where nothing tells.
-const io::Tokenizer& choose_tokenizer(const model::Model& model, const std::string& asked);
+/// the model's; Error{usage} where nothing tells. `origin` is what errors name the model by.
+const io::Tokenizer& choose_tokenizer(const model::Model& model,
+                                      const std::string& origin,
+                                      const std::string& asked);
 
 /// The context to read with: what is asked for, else the model's validated one. Warns past that,
 /// and where the model does not say one.

@@ -6,6 +6,7 @@
 #include "pipelines/reading.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cmath>
 #include <optional>
 
@@ -14,7 +15,7 @@ namespace mambase::pipelines {
 namespace {
 
 constexpr std::int64_t kMostBases = 10'000'000'000;
-constexpr std::int64_t kRowsTogether = 8192;  // of one lot of lanes
+const std::int64_t kRowsTogether = std::atoll(getenv("ROWS"));
 constexpr std::int64_t kEvaluations = 20;
 
 const model::Preset& preset_of(const PretrainOptions& options) {
@@ -58,7 +59,8 @@ Start fresh_start(const PretrainOptions& options, Allocator& allocator) {
     }
     config.validate();
     Start start{model::Model::initialise(config, options.seed, allocator), &tokenizer};
-    choose_tokenizer(start.model, std::string(tokenizer.name()));  // does the vocabulary hold it?
+    choose_tokenizer(start.model, options.config,
+                     std::string(tokenizer.name()));  // does the vocabulary hold it?
     return start;
 }
 
@@ -86,7 +88,7 @@ Start make_start(const PretrainOptions& options, Allocator& allocator) {
         return fresh_start(options, allocator);
     }
     model::Model loaded = model::Model::load(options.model, allocator);
-    const io::Tokenizer& tokenizer = choose_tokenizer(loaded, options.tokenizer);
+    const io::Tokenizer& tokenizer = choose_tokenizer(loaded, options.model, options.tokenizer);
     return {std::move(loaded), &tokenizer};
 }
 
