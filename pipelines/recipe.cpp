@@ -6,7 +6,6 @@
 #include "pipelines/reading.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cmath>
 #include <optional>
 
@@ -15,7 +14,7 @@ namespace mambase::pipelines {
 namespace {
 
 constexpr std::int64_t kMostBases = 10'000'000'000;
-const std::int64_t kRowsTogether = std::atoll(getenv("ROWS"));
+constexpr std::int64_t kRowsTogether = 8192;  // of one lot of lanes
 constexpr std::int64_t kEvaluations = 20;
 
 const model::Preset& preset_of(const PretrainOptions& options) {
