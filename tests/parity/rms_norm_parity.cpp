@@ -1,0 +1,204 @@
+#include "kernels/ops/rms_norm.hpp"
+#include "tests/parity/tolerances.hpp"
+#include "tests/support/reference/rms_norm.hpp"
+#include "tests/support/tensor_tools.hpp"
+
+#include <limits>
+
+#include <catch2/catch.hpp>
+
+using namespace mambase;
+using namespace mambase::test;
+
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr float kEps = 1e-5F;
+
+struct Case {
+    std::int64_t batch, length, width;
+    bool has_hidden = true;
+    bool has_dresidual = true;
+    bool in_place = false;
+    std::uint64_t seed = 1;
+
+    std::string text() const {
+        return concat("rms_norm [", batch, ", ", length, ", ", width, "]",
+                      has_hidden ? " hidden" : "", has_dresidual ? " dresidual" : "",
+                      in_place ? " in place" : "", " seed ", seed);
+    }
+};
+
+/// In place: residual_out is residual_in, dx is dresidual_out.
+struct Lab {
+    Case at;
+    StridedTensor hidden, residual, dy, dresidual;
+    Tensor weight;
+    StridedTensor residual_out, y, dx;
+    Tensor rstd, dweight;
+
+    explicit Lab(const Case& c)
+        : at(c),
+          hidden(normal_tensor(shape(), c.seed, 1), 1, kNan),
+          residual(normal_tensor(shape(), c.seed, 2), 2, kNan),
+          dy(normal_tensor(shape(), c.seed, 3), 3, kNan),
+          dresidual(normal_tensor(shape(), c.seed, 4), 4, kNan),
+          weight(normal_tensor({c.width}, c.seed, 5, 0.5, 1.0)),
+          residual_out(shape(), 5, kNan),
+          y(shape(), 6, kNan),
+          dx(shape(), 7, kNan),
+          rstd(filled(DType::f32, {c.batch, c.length}, kNan)),
+          dweight(filled(DType::f64, {c.width}, 1.0)) {}
+
+    Shape shape() const { return {at.batch, at.length, at.width}; }
+    StridedTensor& sum() { return at.in_place ? residual : residual_out; }
+    StridedTensor& gradient() { return at.in_place ? dresidual : dx; }
+
+    void forward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+        ops::RmsNorm op;
+        op.hidden = at.has_hidden ? hidden.view().slice(1, lo, hi) : TensorView();
+        op.residual_in = residual.view().slice(1, lo, hi);
+        op.weight = weight.view();
+        op.eps = kEps;
+        op.residual_out = sum().view().slice(1, lo, hi);
+        op.y = y.view().slice(1, lo, hi);
+        // A slice in time of [B,T] has gaps between lanes; its own tensor has none.
+        Tensor part = filled(DType::f32, {at.batch, hi - lo}, kNan);
+        op.rstd = part.view();
+        ops::rms_norm_forward(run.context(), op);
+        copy_from(rstd.view().slice(1, lo, hi), to_array(part.view()));
+    }
+
+    void backward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+        ops::RmsNormGrad op;
+        op.residual_out = sum().view().slice(1, lo, hi);
+        op.weight = weight.view();
+        const Tensor part = from_array(DType::f32, to_array(rstd.view().slice(1, lo, hi)));
+        op.rstd = part.view();
+        op.dy = dy.view().slice(1, lo, hi);
+        op.dresidual_out =
+            at.has_dresidual || at.in_place ? dresidual.view().slice(1, lo, hi) : TensorView();
+        op.dx = gradient().view().slice(1, lo, hi);
+        op.dweight = dweight.view();
+        ops::rms_norm_backward(run.context(), op);
+    }
+
+    bool same_results(Lab& other) {
+        return same_bits(sum().view(), other.sum().view()) && same_bits(y.view(), other.y.view()) &&
+               same_bits(rstd.view(), other.rstd.view()) &&
+               same_bits(gradient().view(), other.gradient().view()) &&
+               same_bits(dweight.view(), other.dweight.view());
+    }
+};
+
+std::vector<Case> cases() {
+    std::vector<Case> all;
+    for (const std::int64_t length : {1, 2, 3, 63, 64, 65, 257}) {
+        all.push_back({2, length, 40});
+    }
+    for (const std::int64_t width : {2, 3, 8, 17, 64, 80, 128}) {
+        all.push_back({1, 5, width});
+        all.push_back({2, 5, width, false, false});
+        all.push_back({2, 5, width, true, true, true});
+        all.push_back({1, 3, width, false, true, true});
+    }
+    all.push_back({1, 5, 1});  // all of dx but dresidual_out cancels
+    all.push_back({2, 0, 8});
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE("rms_norm agrees with its reference") {
+    for (const Case& c : cases()) {
+        Lab model(c);
+        const Array weight = to_array(model.weight.view());
+        const reference::RmsNorm forward =
+            reference::rms_norm(c.has_hidden ? to_array(model.hidden.view()) : Array(),
+                                to_array(model.residual.view()), weight, static_cast<double>(kEps));
+        reference::RmsNormGrad grad = reference::rms_norm_grad(
+            forward, weight, to_array(model.dy.view()),
+            c.has_dresidual || c.in_place ? to_array(model.dresidual.view()) : Array());
+        add_to(grad.dweight, Array(grad.dweight.shape, 1.0));
+        for (const cpu::SimdLevel level : supported_levels()) {
+            INFO(replay_line(level, c.text()));
+            Lab lab(c);
+            CpuRun run(level);
+            lab.forward(run, 0, c.length);
+            lab.backward(run, 0, c.length);
+            CHECK(relative_error(lab.sum().view(), forward.residual_out) < kForward);
+            CHECK(relative_error(lab.y.view(), forward.y) < kForward);
+            CHECK(relative_error(lab.rstd.view(), forward.rstd) < kForward);
+            CHECK(relative_error(lab.gradient().view(), grad.dx) < kActivationGradient);
+            CHECK(relative_norm_error(lab.dweight.view(), grad.dweight) < kParameterGradient);
+            CHECK(lab.sum().gaps_untouched());
+            CHECK(lab.y.gaps_untouched());
+            CHECK(lab.gradient().gaps_untouched());
+        }
+    }
+}
+
+TEST_CASE("rms_norm without hidden needs no residual_out") {
+    const Case c{2, 5, 40, false};
+    for (const cpu::SimdLevel level : supported_levels()) {
+        CpuRun run(level);
+        Lab with(c);
+        with.forward(run, 0, c.length);
+        Lab without(c);
+        ops::RmsNorm op;
+        op.residual_in = without.residual.view();
+        op.weight = without.weight.view();
+        op.eps = kEps;
+        op.y = without.y.view();
+        ops::rms_norm_forward(run.context(), op);
+        CHECK(same_bits(without.y.view(), with.y.view()));
+    }
+}
+
+TEST_CASE("rms_norm's reference backward is the gradient of its forward") {
+    Array hidden = to_array(normal_tensor({2, 3, 4}, 1, 1).view());
+    Array residual = to_array(normal_tensor({2, 3, 4}, 1, 2).view());
+    Array weight = to_array(normal_tensor({4}, 1, 3).view());
+    const Array dy = to_array(normal_tensor({2, 3, 4}, 1, 4).view());
+    const Array dresidual = to_array(normal_tensor({2, 3, 4}, 1, 5).view());
+    const auto forward = [&] { return reference::rms_norm(hidden, residual, weight, 1e-5); };
+    const auto loss = [&] {
+        const reference::RmsNorm out = forward();
+        return inner_product(out.y, dy) + inner_product(out.residual_out, dresidual);
+    };
+    const reference::RmsNormGrad grad = reference::rms_norm_grad(forward(), weight, dy, dresidual);
+    CHECK(relative_error(central_differences(hidden, loss), grad.dx) < kFiniteDifference);
+    CHECK(relative_error(central_differences(residual, loss), grad.dx) < kFiniteDifference);
+    CHECK(relative_error(central_differences(weight, loss), grad.dweight) < kFiniteDifference);
+}
+
+TEST_CASE("rms_norm has the same bits at every chunk length, gradients at whole tiles") {
+    const Case c{2, 600, 40};
+    for (const cpu::SimdLevel level : supported_levels()) {
+        CpuRun run(level);
+        Lab whole(c);
+        whole.forward(run, 0, c.length);
+        whole.backward(run, 0, c.length);
+        for (const std::int64_t chunk : {1, 3, 64, 256, 512}) {
+            INFO(replay_line(level, c.text(), " chunk ", chunk));
+            Lab lab(c);
+            for (std::int64_t lo = (c.length - 1) / chunk * chunk; lo >= 0; lo -= chunk) {
+                lab.forward(run, lo, std::min(lo + chunk, c.length));
+                lab.backward(run, lo, std::min(lo + chunk, c.length));
+            }
+            CHECK(same_bits(lab.y.view(), whole.y.view()));
+            CHECK(same_bits(lab.dx.view(), whole.dx.view()));
+            if (chunk % run.context().table.gradient_tile == 0) {
+                CHECK(lab.same_results(whole));
+            }
+        }
+        for (const int threads : {2, 3, 7}) {
+            INFO(replay_line(level, c.text(), " threads ", threads));
+            Lab lab(c);
+            CpuRun parallel(level, threads);
+            lab.forward(parallel, 0, c.length);
+            lab.backward(parallel, 0, c.length);
+            CHECK(lab.same_results(whole));
+        }
+    }
+}
