@@ -231,9 +231,28 @@ inline void finish_backward(const ScanBackward& task,
     }
 }
 
+/// The sums of the elements of `Count` vectors in a row: vector i's in element i, and again at
+/// every distance of Count. Halves the additions and shuffles of one sum after another.
+template <int Count>
+[[gnu::always_inline]] inline Vec sums_of(const float* from) {
+    if constexpr (Count == 1) {
+        return load(from);
+    } else {
+        constexpr int kHalf = Count / 2;
+        const Vec a = sums_of<kHalf>(from);
+        const Vec b = sums_of<kHalf>(from + kHalf * Vec::kWidth);
+        return blend<kHalf>(a, b) + exchange<kHalf>(blend<kHalf>(b, a));
+    }
+}
+
 /// Sums over the block's channels, [tile, 2N].
 inline void reduce_dbc(const ScanInput& in, const float* from, std::int64_t rows, float* to) {
-    for (std::int64_t i = 0; i < rows * 2 * in.state; ++i) {
+    const std::int64_t count = rows * 2 * in.state;
+    std::int64_t i = 0;
+    for (; i + Vec::kWidth <= count; i += Vec::kWidth) {
+        store(to + i, sums_of<Vec::kWidth>(from + i * Vec::kWidth));
+    }
+    for (; i < count; ++i) {
         to[i] = reduce_add(load(from + i * Vec::kWidth));
     }
 }

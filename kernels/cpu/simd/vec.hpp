@@ -196,6 +196,30 @@ template <int Distance>
 #endif
 }
 
+/// Element i of b where i has the bit `Distance`, of a elsewhere.
+template <int Distance>
+[[gnu::always_inline]] inline Vec blend(Vec a, Vec b) {
+    constexpr int d = Distance;
+    constexpr int w = kVecWidth;
+    static_assert(d < w);
+    // i plus w where i has the bit.
+#if defined(__AVX512F__)
+    return {__builtin_shufflevector(
+        a.v, b.v, 0, 1 + (1 & d) / d * w, 2 + (2 & d) / d * w, 3 + (3 & d) / d * w,
+        4 + (4 & d) / d * w, 5 + (5 & d) / d * w, 6 + (6 & d) / d * w, 7 + (7 & d) / d * w,
+        8 + (8 & d) / d * w, 9 + (9 & d) / d * w, 10 + (10 & d) / d * w, 11 + (11 & d) / d * w,
+        12 + (12 & d) / d * w, 13 + (13 & d) / d * w, 14 + (14 & d) / d * w,
+        15 + (15 & d) / d * w)};
+#elif defined(__AVX2__) && defined(__FMA__)
+    return {__builtin_shufflevector(a.v, b.v, 0, 1 + (1 & d) / d * w, 2 + (2 & d) / d * w,
+                                    3 + (3 & d) / d * w, 4 + (4 & d) / d * w, 5 + (5 & d) / d * w,
+                                    6 + (6 & d) / d * w, 7 + (7 & d) / d * w)};
+#else
+    return {__builtin_shufflevector(a.v, b.v, 0, 1 + (1 & d) / d * w, 2 + (2 & d) / d * w,
+                                    3 + (3 & d) / d * w)};
+#endif
+}
+
 /// Sum of the elements, as a tree: first those furthest apart.
 [[gnu::always_inline]] inline float reduce_add(Vec a) {
 #if defined(__AVX512F__)
