@@ -16,7 +16,7 @@ MarkovBaseline::MarkovBaseline(std::vector<int> orders, const io::Tokenizer& tok
     base_of_id_.fill(-1);
     const std::array<std::uint8_t, 4> acgt = tokenizer.acgt();
     for (std::size_t base = 0; base < acgt.size(); ++base) {
-        base_of_id_[acgt[base]] = static_cast<std::int8_t>(base);
+        base_of_id_[acgt[base]] = static_cast<int>(base);
     }
 }
 

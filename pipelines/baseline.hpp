@@ -37,7 +37,7 @@ class MarkovBaseline {
     std::vector<int> orders_;
     const io::Tokenizer& tokenizer_;
     MarkovModel model_;
-    std::array<std::int8_t, 128> base_of_id_;  // 0 … 3; -1 for what is not A, C, G, T
+    std::array<int, 128> base_of_id_{};  // 0 … 3; -1 for what is not A, C, G, T
     std::vector<CaseTally> tallies_;
     std::uint32_t word_ = 0;  // of the window being scored: its latest bases
     int known_ = 0;           // how many of them are A, C, G, T in a row, up to the order + 1

@@ -58,8 +58,8 @@ void write_description(const std::string& path,
     if (!runtime.no_pg) {
         json["command"] = runtime.command_line;
     }
-    constexpr auto kReplace = ordered_json::error_handler_t::replace;  // of bytes not UTF-8
-    write_text(path, json.dump(2, ' ', false, kReplace) + "\n");
+    constexpr auto replace = ordered_json::error_handler_t::replace;  // of bytes not UTF-8
+    write_text(path, json.dump(2, ' ', false, replace) + "\n");
 }
 
 }  // namespace mambase::pipelines

@@ -20,7 +20,9 @@ void write_rows_table(const std::string& path,
                       const std::vector<RowSpan>& spans,
                       const EmbedOptions& options);
 
-/// The JSON beside the array; docs/formats.md has its keys.
+/// The JSON beside the array: format and its version, array and rows table (file names), shape,
+/// dtype, model (its hash), layer, strand, pool, context ("whole" or bases), gap, tokenizer (name
+/// and hash), version of the program, and its command line unless no_pg.
 void write_description(const std::string& path,
                        const EmbedOptions& options,
                        const EmbedReport& report,

@@ -15,6 +15,7 @@ class Engine {
     explicit Engine(const Runtime& runtime);
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
+    ~Engine() = default;
 
     /// For weights, states and what else outlives a chunk.
     Allocator& allocator() noexcept { return allocator_; }

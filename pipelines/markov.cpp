@@ -22,7 +22,7 @@ std::uint32_t reverse_complement(std::uint32_t word, int bases) {
 
 }  // namespace
 
-MarkovModel::MarkovModel(int order) : order_(order), top_mask_(0) {
+MarkovModel::MarkovModel(int order) : order_(order) {
     MAMBASE_REQUIRE(
         order >= 0 && order <= kMaxMarkovOrder, ErrorCode::usage,
         concat("the order of a Markov model is 0 to ", kMaxMarkovOrder, ", not ", order));

@@ -56,7 +56,7 @@ class MarkovModel {
 
   private:
     int order_;
-    std::uint32_t top_mask_;
+    std::uint32_t top_mask_ = 0;
     // cells_[k][word of k + 1 bases]: while counting, what was seen with exactly k bases before it
     // (k = order: at least), exact as doubles; after fit(), -log p, negated for
     // the best of four (p < 1, so none is zero).
