@@ -12,12 +12,10 @@ namespace {
 
 /// Of a word of `bases` bases: with A 0, C 1, G 2, T 3 the complement is 3 − base.
 std::uint32_t reverse_complement(std::uint32_t word, int bases) {
-    std::uint32_t out = 0;
-    for (int i = 0; i < bases; ++i) {
-        out = (out << 2) | (3U - (word & 3U));
-        word >>= 2;
-    }
-    return out;
+    std::uint32_t out = ~word;
+    out = ((out >> 2) & 0x33333333U) | ((out & 0x33333333U) << 2);
+    out = ((out >> 4) & 0x0F0F0F0FU) | ((out & 0x0F0F0F0FU) << 4);
+    return __builtin_bswap32(out) >> (32 - 2 * bases);
 }
 
 }  // namespace
