@@ -15,12 +15,6 @@ namespace {
 
 static_assert(kGradientTile % kScanTile == 0);
 
-/// Channels that go side by side; fewer than forward, so that a tile's decays stay in the
-/// first-level cache.
-using BackwardPanel = VecPair<Vec>;
-constexpr std::int64_t kPanel = BackwardPanel::kWidth;
-static_assert(kScanBlock % kPanel == 0);
-
 /// Per position and channel, beside what the forward pass needs.
 struct BackwardTile {
     ScanTile forward;
@@ -38,9 +32,9 @@ struct BackwardScratch {
     float* h;        // [N, block]
     float* carry;    // [N, block]  a·g of the position to the right
     float* da;       // [N + 2, block] sums over the gradient tile: of the rates, of d, of dt_bias
-    float* decay;    // [tile, N, panel]  a
-    float* decayed;  // [tile, N, panel]  a·h[t−1]
-    float* dbc;      // [tile, 2N, vector]  sums over panels
+    float* decay;    // [tile, N, block]  a
+    float* decayed;  // [tile, N, block]  a·h[t−1]
+    float* dbc;      // [tile, 2N, vector]  sums over the vectors of the block
     BackwardTile* tile;
 
     explicit BackwardScratch(const ScanInput& in) {
@@ -50,8 +44,8 @@ struct BackwardScratch {
         carry = h + state_floats;
         da = carry + state_floats;
         decay = da + state_floats + 2 * kScanBlock;
-        decayed = decay + kScanTile * in.state * kPanel;
-        dbc = decayed + kScanTile * in.state * kPanel;
+        decayed = decay + kScanTile * state_floats;
+        dbc = decayed + kScanTile * state_floats;
         tile = reinterpret_cast<BackwardTile*>(dbc + kScanTile * 2 * in.state * Vec::kWidth);
     }
 };
@@ -60,134 +54,115 @@ inline void prepare_backward(const ScanBackward& task,
                              std::int64_t first,
                              std::int64_t rows,
                              BackwardTile& tile) {
-    using V = ForwardPanel;
     const ScanInput& in = task.in;
-    const V one = broadcast_as<V>(1.0F);
+    const auto one = broadcast_as<Block>(1.0F);
+    const auto bias = load_channels<Block>(in.dt_bias, in.channels);
+    const auto d = load_channels<Block>(in.d, in.channels);
     for (std::int64_t t = 0; t < rows; ++t) {
         const std::int64_t row = first + t;
-        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
-            const std::int64_t left = in.channels - e;
-            const V x = load_channels<V>(in.x + row * in.x_stride + e, left);
-            const V r = load_channels<V>(in.dt_raw + row * in.dt_raw_stride + e, left) +
-                        load_channels<V>(in.dt_bias + e, left);
-            const V exp_r = exp_of_minus_magnitude(r);
-            const V delta = softplus(r, exp_r);
-            store(tile.x[t] + e, x);
-            store(tile.dt_slope[t] + e, logistic(r, exp_r));
-            store(tile.forward.delta[t] + e, delta);
-            store(tile.forward.delta_x[t] + e, delta * x);
-            store(tile.forward.out[t] + e, load_channels<V>(in.d + e, left) * x);
-            V dy = load_channels<V>(task.dy + row * task.dy_stride + e, left);
-            if (in.z != nullptr) {
-                const V z = load_channels<V>(in.z + row * in.z_stride + e, left);
-                const V s = logistic(z);
-                store(tile.gate_slope[t] + e, dy * (s * fma(z, one - s, one)));
-                dy = dy * (z * s);
-            }
-            store(tile.dy[t] + e, dy);
+        const auto x = load_channels<Block>(in.x + row * in.x_stride, in.channels);
+        const auto r = load_channels<Block>(in.dt_raw + row * in.dt_raw_stride, in.channels) + bias;
+        const Block exp_r = exp_of_minus_magnitude(r);
+        const Block delta = softplus(r, exp_r);
+        store(tile.x[t], x);
+        store(tile.dt_slope[t], logistic(r, exp_r));
+        store(tile.forward.delta[t], delta);
+        store(tile.forward.delta_x[t], delta * x);
+        store(tile.forward.out[t], d * x);
+        auto dy = load_channels<Block>(task.dy + row * task.dy_stride, in.channels);
+        if (in.z != nullptr) {
+            const auto z = load_channels<Block>(in.z + row * in.z_stride, in.channels);
+            const Block s = logistic(z);
+            store(tile.gate_slope[t], dy * (s * fma(z, one - s, one)));
+            dy = dy * (z * s);
         }
+        store(tile.dy[t], dy);
     }
 }
 
-/// The forward step again, which keeps a and a·h[t−1] and adds dy·h to dc.
-template <bool IsFirstPanel>
+/// The forward step again, which keeps a and a·h[t−1] and gives dy·h for dc.
 [[gnu::always_inline]] inline void recompute_step(const ScanInput& in,
                                                   const BackwardScratch& s,
                                                   std::int64_t row,
-                                                  std::int64_t t,
-                                                  std::int64_t e) {
-    using V = BackwardPanel;
-    const ScanTile& tile = s.tile->forward;
-    const V delta = load_as<V>(tile.delta[t] + e);
-    const V delta_x = load_as<V>(tile.delta_x[t] + e);
-    const V dy = load_as<V>(s.tile->dy[t] + e);
-    V out = load_as<V>(tile.out[t] + e);
+                                                  std::int64_t t) {
+    ScanTile& tile = s.tile->forward;
+    const auto delta = load_as<Block>(tile.delta[t]);
+    const auto delta_x = load_as<Block>(tile.delta_x[t]);
+    const auto dy = load_as<Block>(s.tile->dy[t]);
+    auto out = load_as<Block>(tile.out[t]);
     const float* const b = in.b + row * in.b_stride;
     const float* const c = in.c + row * in.c_stride;
-    float* const decay = s.decay + t * in.state * kPanel;
-    float* const decayed = s.decayed + t * in.state * kPanel;
+    float* const decay = s.decay + t * in.state * kScanBlock;
+    float* const decayed = s.decayed + t * in.state * kScanBlock;
     float* const dc = s.dbc + (t * 2 + 1) * in.state * Vec::kWidth;
     for (std::int64_t n = 0; n < in.state; ++n) {
-        float* const at = s.h + n * kScanBlock + e;
-        const V a = exp2_nonpositive(delta * load_as<V>(s.rates + n * kScanBlock + e));
-        const V ah = a * load_as<V>(at);
-        store(decay + n * kPanel, a);
-        store(decayed + n * kPanel, ah);
-        const V h = fma(delta_x, broadcast_as<V>(b[n]), ah);
-        store(at, h);
-        out = fma(broadcast_as<V>(c[n]), h, out);
-        const Vec share = fold(dy * h);
-        store(dc + n * Vec::kWidth, IsFirstPanel ? share : load(dc + n * Vec::kWidth) + share);
+        const std::int64_t at = n * kScanBlock;
+        const Block a = exp2_nonpositive(delta * load_as<Block>(s.rates + at));
+        const Block ah = a * load_as<Block>(s.h + at);
+        store(decay + at, a);
+        store(decayed + at, ah);
+        const Block h = fma(delta_x, broadcast_as<Block>(b[n]), ah);
+        store(s.h + at, h);
+        out = fma(broadcast_as<Block>(c[n]), h, out);
+        store(dc + n * Vec::kWidth, sum_products(dy, h));
     }
-    store(s.tile->forward.out[t] + e, out);
+    store(tile.out[t], out);
 }
 
 /// g[t] = c·dy + a[t+1]·g[t+1] and the sums that it enters.
-template <bool IsFirstPanel>
 [[gnu::always_inline]] inline void reverse_step(const ScanInput& in,
                                                 const BackwardScratch& s,
                                                 std::int64_t row,
-                                                std::int64_t t,
-                                                std::int64_t e) {
-    using V = BackwardPanel;
+                                                std::int64_t t) {
     const ScanTile& tile = s.tile->forward;
-    const V delta = load_as<V>(tile.delta[t] + e);
-    const V delta_x = load_as<V>(tile.delta_x[t] + e);
-    const V dy = load_as<V>(s.tile->dy[t] + e);
-    V sum_bg = broadcast_as<V>(0.0F);
-    V sum_agh = broadcast_as<V>(0.0F);
+    const auto delta = load_as<Block>(tile.delta[t]);
+    const auto delta_x = load_as<Block>(tile.delta_x[t]);
+    const auto dy = load_as<Block>(s.tile->dy[t]);
+    auto sum_bg = broadcast_as<Block>(0.0F);
+    auto sum_agh = broadcast_as<Block>(0.0F);
     const float* const b = in.b + row * in.b_stride;
     const float* const c = in.c + row * in.c_stride;
-    const float* const decay = s.decay + t * in.state * kPanel;
-    const float* const decayed = s.decayed + t * in.state * kPanel;
+    const float* const decay = s.decay + t * in.state * kScanBlock;
+    const float* const decayed = s.decayed + t * in.state * kScanBlock;
     float* const db = s.dbc + t * 2 * in.state * Vec::kWidth;
     for (std::int64_t n = 0; n < in.state; ++n) {
-        float* const carry = s.carry + n * kScanBlock + e;
-        float* const da = s.da + n * kScanBlock + e;
-        const V g = fma(broadcast_as<V>(c[n]), dy, load_as<V>(carry));
-        store(carry, load_as<V>(decay + n * kPanel) * g);
-        const V gah = g * load_as<V>(decayed + n * kPanel);
-        sum_bg = fma(broadcast_as<V>(b[n]), g, sum_bg);
-        sum_agh = fma(load_as<V>(s.rates + n * kScanBlock + e), gah, sum_agh);
-        store(da, fma(delta, gah, load_as<V>(da)));
-        const Vec share = fold(delta_x * g);
-        store(db + n * Vec::kWidth, IsFirstPanel ? share : load(db + n * Vec::kWidth) + share);
+        const std::int64_t at = n * kScanBlock;
+        const Block g = fma(broadcast_as<Block>(c[n]), dy, load_as<Block>(s.carry + at));
+        store(s.carry + at, load_as<Block>(decay + at) * g);
+        store(db + n * Vec::kWidth, sum_products(delta_x, g));
+        sum_bg = fma(broadcast_as<Block>(b[n]), g, sum_bg);
+        const Block gah = g * load_as<Block>(decayed + at);
+        sum_agh = fma(load_as<Block>(s.rates + at), gah, sum_agh);
+        store(s.da + at, fma(delta, gah, load_as<Block>(s.da + at)));
     }
-    store(s.tile->sum_bg[t] + e, sum_bg);
-    store(s.tile->sum_agh[t] + e, sum_agh);
+    store(s.tile->sum_bg[t], sum_bg);
+    store(s.tile->sum_agh[t], sum_agh);
 }
 
-template <bool IsFirstPanel>
-[[gnu::always_inline]] inline void reverse_panel(const ScanBackward& task,
-                                                 const BackwardScratch& s,
-                                                 std::int64_t first,
-                                                 std::int64_t rows,
-                                                 std::int64_t e) {
-    using V = BackwardPanel;
+/// The states of a tile forward, then their gradients back.
+inline void walk_tile(const ScanBackward& task,
+                      const BackwardScratch& s,
+                      std::int64_t first,
+                      std::int64_t rows) {
     const ScanInput& in = task.in;
+    const std::int64_t state_floats = in.state * kScanBlock;
     for (std::int64_t t = 0; t < rows; ++t) {
-        if (IsFirstPanel) {  // of the tile to the left, then the rows that this one will write
-            prefetch_inputs(in, first - kScanTile + t);
-            prefetch_row(task.dy, task.dy_stride, first - kScanTile + t, in.length, in.channels);
-        }
+        prefetch_inputs(in, first - kScanTile + t);
+        prefetch_row(task.dy, task.dy_stride, first - kScanTile + t, in.length, in.channels);
         const bool border = is_border(in.segment, first + t);
         if (border) {
-            clear_state<V>(s.h + e, in.state);
+            clear(s.h, state_floats);
         }
-        recompute_step<IsFirstPanel>(in, s, first + t, t, e);
+        recompute_step(in, s, first + t, t);
         if (border) {  // nothing passes to the left; a·h[t−1] is zero already
-            for (std::int64_t n = 0; n < in.state; ++n) {
-                store(s.decay + (t * in.state + n) * kPanel, broadcast_as<V>(0.0F));
-            }
+            clear(s.decay + t * state_floats, state_floats);
         }
     }
     for (std::int64_t t = rows - 1; t >= 0; --t) {
-        if (IsFirstPanel) {
-            prefetch_row(task.dx, task.dx_stride, first + t, in.length, in.channels);
-            prefetch_row(task.ddt_raw, task.ddt_raw_stride, first + t, in.length, in.channels);
-            prefetch_row(task.dz, task.dz_stride, first + t, in.length, in.channels);
-        }
-        reverse_step<IsFirstPanel>(in, s, first + t, t, e);
+        prefetch_row(task.dx, task.dx_stride, first + t, in.length, in.channels);
+        prefetch_row(task.ddt_raw, task.ddt_raw_stride, first + t, in.length, in.channels);
+        prefetch_row(task.dz, task.dz_stride, first + t, in.length, in.channels);
+        reverse_step(in, s, first + t, t);
     }
 }
 
@@ -196,39 +171,35 @@ inline void finish_backward(const ScanBackward& task,
                             const BackwardScratch& s,
                             std::int64_t first,
                             std::int64_t rows) {
-    using V = BackwardPanel;
     const ScanInput& in = task.in;
     const BackwardTile& tile = *s.tile;
     float* const dd = s.da + in.state * kScanBlock;
     float* const dbias = dd + kScanBlock;
-    for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
-        const std::int64_t left = in.channels - e;
-        const V d = load_channels<V>(in.d + e, left);
-        V dd_sum = load_as<V>(dd + e);
-        V dbias_sum = load_as<V>(dbias + e);
-        for (std::int64_t t = rows - 1; t >= 0; --t) {
-            const std::int64_t row = first + t;
-            const V x = load_as<V>(tile.x[t] + e);
-            const V dy = load_as<V>(tile.dy[t] + e);
-            const V sum_bg = load_as<V>(tile.sum_bg[t] + e);
-            // The rates carry log2(e).
-            const V ddelta =
-                fma(x, sum_bg, load_as<V>(tile.sum_agh[t] + e) * broadcast_as<V>(kLn2));
-            const V dr = ddelta * load_as<V>(tile.dt_slope[t] + e);
-            const V dx = fma(load_as<V>(tile.forward.delta[t] + e), sum_bg, d * dy);
-            store_channels(task.dx + row * task.dx_stride + e, dx, left);
-            store_channels(task.ddt_raw + row * task.ddt_raw_stride + e, dr, left);
-            if (in.z != nullptr) {
-                const V dz =
-                    load_as<V>(tile.gate_slope[t] + e) * load_as<V>(tile.forward.out[t] + e);
-                store_channels(task.dz + row * task.dz_stride + e, dz, left);
-            }
-            dd_sum = fma(dy, x, dd_sum);
-            dbias_sum = dbias_sum + dr;
+    const auto d = load_channels<Block>(in.d, in.channels);
+    auto dd_sum = load_as<Block>(dd);
+    auto dbias_sum = load_as<Block>(dbias);
+    for (std::int64_t t = rows - 1; t >= 0; --t) {
+        const std::int64_t row = first + t;
+        const auto x = load_as<Block>(tile.x[t]);
+        const auto dy = load_as<Block>(tile.dy[t]);
+        const auto sum_bg = load_as<Block>(tile.sum_bg[t]);
+        // The rates carry log2(e).
+        const Block ddelta =
+            fma(x, sum_bg, load_as<Block>(tile.sum_agh[t]) * broadcast_as<Block>(kLn2));
+        const Block dr = ddelta * load_as<Block>(tile.dt_slope[t]);
+        const Block dx = fma(load_as<Block>(tile.forward.delta[t]), sum_bg, d * dy);
+        store_channels(task.dx + row * task.dx_stride, dx, in.channels);
+        store_channels(task.ddt_raw + row * task.ddt_raw_stride, dr, in.channels);
+        if (in.z != nullptr) {
+            const Block dz =
+                load_as<Block>(tile.gate_slope[t]) * load_as<Block>(tile.forward.out[t]);
+            store_channels(task.dz + row * task.dz_stride, dz, in.channels);
         }
-        store(dd + e, dd_sum);
-        store(dbias + e, dbias_sum);
+        dd_sum = fma(dy, x, dd_sum);
+        dbias_sum = dbias_sum + dr;
     }
+    store(dd, dd_sum);
+    store(dbias, dbias_sum);
 }
 
 /// The sums of the elements of `Count` vectors in a row: vector i's in element i, and again at
@@ -276,19 +247,14 @@ void scan_backward(const ScanBackward& task) {
     const std::int64_t state_floats = in.state * kScanBlock;
     load_decay_rates(in, s.rates);
     transpose_in(in, task.dstate_out, s.carry);
-    for (std::int64_t i = 0; i < state_floats + 2 * kScanBlock; i += Vec::kWidth) {
-        store(s.da + i, zero());
-    }
+    clear(s.da, state_floats + 2 * kScanBlock);
     for (std::int64_t index = (in.length + kScanTile - 1) / kScanTile - 1; index >= 0; --index) {
         const std::int64_t first = index * kScanTile;
         const std::int64_t rows = in.length - first < kScanTile ? in.length - first : kScanTile;
         __builtin_memcpy(s.h, task.saved + index * state_floats,
                          static_cast<std::size_t>(state_floats) * sizeof(float));
         prepare_backward(task, first, rows, *s.tile);
-        reverse_panel<true>(task, s, first, rows, 0);
-        for (std::int64_t e = kPanel; e < in.channels; e += kPanel) {
-            reverse_panel<false>(task, s, first, rows, e);
-        }
+        walk_tile(task, s, first, rows);
         finish_backward(task, s, first, rows);
         reduce_dbc(in, s.dbc, rows, task.dbc + first * 2 * in.state);
         if (first % kGradientTile == 0) {

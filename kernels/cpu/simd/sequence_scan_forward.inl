@@ -2,8 +2,7 @@
 //
 // A task is a block of channels of one lane, walked in tiles of kScanTile positions. What each
 // position needs of a channel alone (delta, delta·x, d·x, the gate) is computed for a whole tile
-// outside the loop over states; inside it, two vectors of channels go side by side, so that their
-// chains of dependent operations overlap, and no sum runs across a vector.
+// outside the loop over states; inside it no sum runs across a vector.
 #pragma once
 
 #include "kernels/cpu/simd/math.inl"
@@ -13,13 +12,15 @@
 namespace mambase::cpu {
 namespace {
 
-/// Channels that go side by side; whole panels make up a block.
+/// The channels of a task, as many vectors as that takes; all of them go side by side.
 #if defined(__AVX512F__)
-using ForwardPanel = VecPair<Vec>;
+using Block = VecPair<Vec>;
+#elif defined(__AVX2__) && defined(__FMA__)
+using Block = VecPair<VecPair<Vec>>;
 #else
-using ForwardPanel = VecPair<VecPair<Vec>>;
+using Block = VecPair<VecPair<VecPair<Vec>>>;
 #endif
-static_assert(kScanBlock % ForwardPanel::kWidth == 0);
+static_assert(Block::kWidth == kScanBlock);
 
 constexpr float kLog2e = 1.44269504F;
 constexpr float kLn2 = 0.693147181F;
@@ -71,47 +72,45 @@ inline void prepare_forward(const ScanInput& in,
                             std::int64_t first,
                             std::int64_t rows,
                             ScanTile& tile) {
-    using V = ForwardPanel;
+    const auto bias = load_channels<Block>(in.dt_bias, in.channels);
+    const auto d = load_channels<Block>(in.d, in.channels);
     for (std::int64_t t = 0; t < rows; ++t) {
-        const float* const x_row = in.x + (first + t) * in.x_stride;
-        const float* const dt_row = in.dt_raw + (first + t) * in.dt_raw_stride;
-        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
-            const std::int64_t left = in.channels - e;
-            const V x = load_channels<V>(x_row + e, left);
-            const V r = load_channels<V>(dt_row + e, left) + load_channels<V>(in.dt_bias + e, left);
-            const V delta = softplus(r, exp_of_minus_magnitude(r));
-            store(tile.delta[t] + e, delta);
-            store(tile.delta_x[t] + e, delta * x);
-            store(tile.out[t] + e, load_channels<V>(in.d + e, left) * x);
-        }
+        const auto x = load_channels<Block>(in.x + (first + t) * in.x_stride, in.channels);
+        const auto r =
+            load_channels<Block>(in.dt_raw + (first + t) * in.dt_raw_stride, in.channels) + bias;
+        const Block delta = softplus(r, exp_of_minus_magnitude(r));
+        store(tile.delta[t], delta);
+        store(tile.delta_x[t], delta * x);
+        store(tile.out[t], d * x);
     }
 }
 
-/// One position of one panel, all states: h = a·h + (delta·x)·b, out += c·h.
-template <class V>
-[[gnu::always_inline]] inline void step_forward(const float* rates,
-                                                const float* b,
-                                                const float* c,
-                                                std::int64_t states,
-                                                V delta,
-                                                V delta_x,
+/// One position, all states: h = a·h + (delta·x)·b, out += c·h.
+[[gnu::always_inline]] inline void step_forward(const ScanInput& in,
+                                                std::int64_t row,
+                                                const float* rates,
+                                                const float* delta_row,
+                                                const float* delta_x_row,
                                                 float* h,
                                                 float* out) {
-    V sum = load_as<V>(out);
-    for (std::int64_t n = 0; n < states; ++n) {
-        const V a = exp2_nonpositive(delta * load_as<V>(rates + n * kScanBlock));
-        const V ah = a * load_as<V>(h + n * kScanBlock);
-        const V next = fma(delta_x, broadcast_as<V>(b[n]), ah);
+    const float* const b = in.b + row * in.b_stride;
+    const float* const c = in.c + row * in.c_stride;
+    const auto delta = load_as<Block>(delta_row);
+    const auto delta_x = load_as<Block>(delta_x_row);
+    auto sum = load_as<Block>(out);
+    for (std::int64_t n = 0; n < in.state; ++n) {
+        const Block a = exp2_nonpositive(delta * load_as<Block>(rates + n * kScanBlock));
+        const Block ah = a * load_as<Block>(h + n * kScanBlock);
+        const Block next = fma(delta_x, broadcast_as<Block>(b[n]), ah);
         store(h + n * kScanBlock, next);
-        sum = fma(broadcast_as<V>(c[n]), next, sum);
+        sum = fma(broadcast_as<Block>(c[n]), next, sum);
     }
     store(out, sum);
 }
 
-template <class V>
-[[gnu::always_inline]] inline void clear_state(float* h, std::int64_t states) {
-    for (std::int64_t n = 0; n < states; ++n) {
-        store(h + n * kScanBlock, broadcast_as<V>(0.0F));
+inline void clear(float* values, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
+        store(values + i, zero());
     }
 }
 
@@ -119,24 +118,18 @@ inline void finish_forward(const ScanForward& task,
                            std::int64_t first,
                            std::int64_t rows,
                            const ScanTile& tile) {
-    using V = ForwardPanel;
     const ScanInput& in = task.in;
     for (std::int64_t t = 0; t < rows; ++t) {
-        float* const y = task.y + (first + t) * task.y_stride;
-        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
-            const std::int64_t left = in.channels - e;
-            V out = load_as<V>(tile.out[t] + e);
-            if (in.z != nullptr) {
-                const V z = load_channels<V>(in.z + (first + t) * in.z_stride + e, left);
-                out = out * (z * logistic(z));
-            }
-            store_channels(y + e, out, left);
+        auto out = load_as<Block>(tile.out[t]);
+        if (in.z != nullptr) {
+            const auto z = load_channels<Block>(in.z + (first + t) * in.z_stride, in.channels);
+            out = out * (z * logistic(z));
         }
+        store_channels(task.y + (first + t) * task.y_stride, out, in.channels);
     }
 }
 
 void scan_forward(const ScanForward& task) {
-    using V = ForwardPanel;
     const ScanInput& in = task.in;
     const std::int64_t state_floats = in.state * kScanBlock;
     float* const rates = in.scratch;
@@ -151,20 +144,13 @@ void scan_forward(const ScanForward& task) {
                              static_cast<std::size_t>(state_floats) * sizeof(float));
         }
         prepare_forward(in, first, rows, tile);
-        for (std::int64_t e = 0; e < in.channels; e += V::kWidth) {
-            for (std::int64_t t = 0; t < rows; ++t) {
-                if (e == 0) {
-                    prefetch_inputs(in, first + t + kScanTile);
-                    prefetch_row(task.y, task.y_stride, first + t, in.length, in.channels);
-                }
-                if (is_border(in.segment, first + t)) {
-                    clear_state<V>(h + e, in.state);
-                }
-                step_forward(rates + e, in.b + (first + t) * in.b_stride,
-                             in.c + (first + t) * in.c_stride, in.state,
-                             load_as<V>(tile.delta[t] + e), load_as<V>(tile.delta_x[t] + e), h + e,
-                             tile.out[t] + e);
+        for (std::int64_t t = 0; t < rows; ++t) {
+            prefetch_inputs(in, first + t + kScanTile);
+            prefetch_row(task.y, task.y_stride, first + t, in.length, in.channels);
+            if (is_border(in.segment, first + t)) {
+                clear(h, state_floats);
             }
+            step_forward(in, first + t, rates, tile.delta[t], tile.delta_x[t], h, tile.out[t]);
         }
         finish_forward(task, first, rows, tile);
     }

@@ -99,13 +99,22 @@ template <class M, class V>
     return {select(mask.lo, a.lo, b.lo), select(mask.hi, a.hi, b.hi)};
 }
 
-/// Sum of the vectors of a pair, which is a Vec again.
-[[gnu::always_inline]] inline Vec fold(Vec a) {
-    return a;
+/// sum + Σ a·b over the vectors, which gives a Vec again.
+[[gnu::always_inline]] inline Vec add_products(Vec sum, Vec a, Vec b) {
+    return fma(a, b, sum);
 }
 template <class V>
-[[gnu::always_inline]] inline Vec fold(VecPair<V> a) {
-    return fold(a.lo) + fold(a.hi);
+[[gnu::always_inline]] inline Vec add_products(Vec sum, VecPair<V> a, VecPair<V> b) {
+    return add_products(add_products(sum, a.lo, b.lo), a.hi, b.hi);
+}
+
+/// Σ a·b over the vectors.
+[[gnu::always_inline]] inline Vec sum_products(Vec a, Vec b) {
+    return a * b;
+}
+template <class V>
+[[gnu::always_inline]] inline Vec sum_products(VecPair<V> a, VecPair<V> b) {
+    return add_products(sum_products(a.lo, b.lo), a.hi, b.hi);
 }
 
 }  // namespace
