@@ -3,7 +3,6 @@
 #include "base/error.hpp"
 #include "base/rng.hpp"
 #include "base/text.hpp"
-#include "base/thread_pool.hpp"
 #include "kernels/ops/op_table.hpp"
 #include "model/adamw.hpp"
 #include "model/chunked_step.hpp"
@@ -11,6 +10,7 @@
 #include "model/model.hpp"
 #include "model/state_bank.hpp"
 #include "pipelines/bench_ops.hpp"
+#include "pipelines/engine.hpp"
 #include "pipelines/reading.hpp"
 #include "pipelines/runtime.hpp"
 
@@ -63,20 +63,6 @@ std::vector<Samples> time_interleaved(const std::vector<Work>& works, int repeat
     }
     return out;
 }
-
-/// A threads' worth of what ops are given.
-struct Worker {
-    Worker(Device device, int threads)
-        : pool(threads),
-          step(host_allocator()),
-          context{device, ops::op_table(device), pool, step} {}
-    Worker(const Worker&) = delete;
-    Worker& operator=(const Worker&) = delete;
-
-    ThreadPool pool;
-    StepMemory step;
-    ops::Context context;
-};
 
 /// Whole model: one lane of `length` positions.
 class ModelBench {
@@ -167,13 +153,20 @@ std::vector<BenchRow> bench_ops(const model::ModelConfig& config,
 }
 
 /// One thread and two, A B A B.
-void bench_two_threads(ModelBench& whole, Device device, int repeats, BenchReport& report) {
-    Worker one(device, 1);
-    Worker two(device, 2);
-    const std::vector<Samples> samples =
-        time_interleaved({[&] { whole.forward(one.context); }, [&] { whole.forward(two.context); },
-                          [&] { whole.step(one.context); }, [&] { whole.step(two.context); }},
-                         repeats);
+void bench_two_threads(ModelBench& whole,
+                       const Runtime& runtime,
+                       int repeats,
+                       BenchReport& report) {
+    Runtime with_one = runtime;
+    with_one.threads = 1;
+    Runtime with_two = runtime;
+    with_two.threads = 2;
+    Engine one(with_one);
+    Engine two(with_two);
+    const std::vector<Samples> samples = time_interleaved(
+        {[&] { whole.forward(one.context()); }, [&] { whole.forward(two.context()); },
+         [&] { whole.step(one.context()); }, [&] { whole.step(two.context()); }},
+        repeats);
     report.two_thread_forward = samples[0].median() / samples[1].median();
     report.two_thread_step = samples[2].median() / samples[3].median();
 }
@@ -228,9 +221,9 @@ void BenchOptions::validate() const {
 BenchReport bench(const BenchOptions& options, const Runtime& runtime) {
     options.validate();
     const model::ModelConfig config = bench_config(options);
-    Worker worker(runtime.device, runtime.threads);
+    Engine engine(runtime);
     BenchReport report;
-    report.device = worker.context.table.name;
+    report.device = engine.context().table.name;
     report.threads = runtime.threads;
     report.d_model = config.d_model;
     report.layers = config.n_layer;
@@ -240,14 +233,14 @@ BenchReport bench(const BenchOptions& options, const Runtime& runtime) {
     ModelBench whole(config, options.length, options.seed);
     const Products products(config, options.length, options.seed);
     runtime.observer.progress("whole model");
-    report.model = bench_model(whole, products, worker.context, options.repeats);
+    report.model = bench_model(whole, products, engine.context(), options.repeats);
     runtime.throw_if_stopped();
     runtime.observer.progress("ops");
-    report.ops = bench_ops(config, products, options, worker.context);
+    report.ops = bench_ops(config, products, options, engine.context());
     runtime.throw_if_stopped();
     if (runtime.threads >= 2) {
         runtime.observer.progress("one thread and two");
-        bench_two_threads(whole, runtime.device, options.repeats, report);
+        bench_two_threads(whole, runtime, options.repeats, report);
     }
     set_scan_floor(config, report);
     return report;

@@ -51,7 +51,7 @@ class MetricsLog {
     void write(std::string_view line);
 
     struct Close {
-        void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+        void operator()(std::FILE* file) const noexcept { static_cast<void>(std::fclose(file)); }
     };
     std::string path_;
     bool with_times_;

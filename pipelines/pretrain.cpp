@@ -35,6 +35,7 @@ constexpr std::string_view kStateName = "train_state.safetensors";
 constexpr std::string_view kMetricsName = "metrics.jsonl";
 constexpr double kLongRun = 3600.0;       // seconds; longer ones say so first
 constexpr std::int64_t kStepsToTime = 3;  // before a run's time is estimated
+constexpr std::int64_t kMostCount = std::int64_t{1} << 40;
 
 class Stopwatch {
   public:
@@ -380,9 +381,8 @@ void collect_count_violations(const PretrainOptions& options, std::vector<std::s
         {"context", options.context}, {"batch", options.batch},           {"steps", options.steps},
         {"bases", options.bases},     {"eval-every", options.eval_every},
     };
-    constexpr std::int64_t kMost = std::int64_t{1} << 40;
     for (const auto& [name, count] : counts) {
-        if (count && (*count < 1 || *count > kMost)) {
+        if (count && (*count < 1 || *count > kMostCount)) {
             out.emplace_back(concat(name, " is from 1 to 2^40, not ", *count));
         }
     }

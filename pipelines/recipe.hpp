@@ -21,7 +21,7 @@ using NamedValues = std::vector<std::pair<std::string, std::string>>;
 /// What a run starts from.
 struct Start {
     model::Model model;
-    const io::Tokenizer* tokenizer;
+    const io::Tokenizer* tokenizer = nullptr;
 };
 
 /// As `options` say: a fresh model of a preset or a config.json, or the weights of a directory.

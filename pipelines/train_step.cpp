@@ -13,6 +13,7 @@ namespace mambase::pipelines {
 namespace {
 
 constexpr std::uint64_t kMostDraws = 10'000;  // of one window
+constexpr std::uint8_t kIdBits = 0x7F;        // of a code, without the soft mask
 
 std::array<float, 256> weights_by_code(const io::Tokenizer& tokenizer, double mask_weight) {
     std::array<float, 256> out{};
@@ -97,13 +98,12 @@ model::TrainBatch TrainStep::fill_lanes(std::int64_t first, std::int64_t count) 
     const auto ids = ids_.view().as<std::uint8_t, 2>();
     const auto targets = targets_.view().as<std::uint8_t, 2>();
     const auto weight = weight_.view().as<float, 2>();
-    constexpr std::uint8_t kId = 0x7F;
     for (std::int64_t lane = 0; lane < count; ++lane) {
         const std::uint8_t* codes =
             codes_.data() + static_cast<std::size_t>((first + lane) * (recipe_.context + 1));
         for (std::int64_t t = 0; t < recipe_.context; ++t) {
-            ids(lane, t) = codes[t] & kId;
-            targets(lane, t) = codes[t + 1] & kId;
+            ids(lane, t) = codes[t] & kIdBits;
+            targets(lane, t) = codes[t + 1] & kIdBits;
             weight(lane, t) = weight_of_[codes[t + 1]];
         }
     }
