@@ -13,21 +13,38 @@ namespace {
 constexpr int kStrip = 6;
 constexpr int kPanel = 2 * Vec::kWidth;
 
+/// `groups` groups of kWidth columns, each [depth][kWidth], and after them the `rest` < kWidth
+/// columns that are left. Each row is read once, as a stream.
+template <int kWidth>
+[[gnu::always_inline]] inline void pack_groups(const float* from,
+                                               std::int64_t stride,
+                                               std::int64_t depth,
+                                               std::int64_t groups,
+                                               std::int64_t rest,
+                                               float* to) {
+    for (std::int64_t k = 0; k < depth; ++k, from += stride, to += kWidth) {
+#pragma GCC unroll 8
+        for (std::int64_t g = 0; g < groups; ++g) {
+            __builtin_memcpy(to + g * depth * kWidth, from + g * kWidth, kWidth * sizeof(float));
+        }
+        for (std::int64_t w = 0; w < kWidth && rest > 0; ++w) {
+            to[groups * depth * kWidth + w] = w < rest ? from[groups * kWidth + w] : 0.0F;
+        }
+    }
+}
+
+/// Some groups side by side: few enough to be written as streams, enough to read whole cache lines.
 template <int kWidth>
 void pack(
     const float* from, std::int64_t stride, std::int64_t depth, std::int64_t columns, float* to) {
-    for (std::int64_t j = 0; j < columns; j += kWidth) {
-        if (columns - j >= kWidth) {
-            for (std::int64_t k = 0; k < depth; ++k, to += kWidth) {
-                __builtin_memcpy(to, from + k * stride + j, kWidth * sizeof(float));
-            }
-            continue;
-        }
-        for (std::int64_t k = 0; k < depth; ++k, to += kWidth) {
-            for (std::int64_t w = 0; w < kWidth; ++w) {
-                to[w] = j + w < columns ? from[k * stride + j + w] : 0.0F;
-            }
-        }
+    constexpr int groups = kWidth >= 16 ? 4 : 8;
+    std::int64_t j = 0;
+    for (; j + groups * kWidth <= columns; j += groups * kWidth, to += groups * kWidth * depth) {
+        pack_groups<kWidth>(from + j, stride, depth, groups, 0, to);
+    }
+    if (j < columns) {
+        const std::int64_t left = columns - j;
+        pack_groups<kWidth>(from + j, stride, depth, left / kWidth, left % kWidth, to);
     }
 }
 
@@ -43,25 +60,32 @@ void pack_transposed(
     }
 }
 
-/// acc[r] = Σ_k a(r,k)·panel[k]; a(r,k) is a[r·stride + k], or a[k·kStrip + r] of a packed strip.
-template <int kRows, bool kPackedStrip>
+/// acc[r] = Σ_k a(r,k)·panel[k], for the first kVecs registers of a panel's row; a(r,k) is
+/// a[r·stride + k], or a[k·kStrip + r] of a packed strip.
+template <int kRows, int kVecs, bool kPackedStrip>
 [[gnu::always_inline]] inline void accumulate(const float* a,
                                               std::int64_t stride,
                                               const float* panel,
                                               std::int64_t depth,
-                                              Vec (&acc)[kRows][2]) {
+                                              Vec (&acc)[kRows][kVecs]) {
+#pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-        acc[r][0] = zero();
-        acc[r][1] = zero();
+#pragma GCC unroll 2
+        for (int v = 0; v < kVecs; ++v) {
+            acc[r][v] = zero();
+        }
     }
     for (std::int64_t k = 0; k < depth; ++k) {
-        const Vec low = load(panel);
-        const Vec high = load(panel + Vec::kWidth);
-#pragma GCC unroll 6
+        Vec right[kVecs];
+        for (int v = 0; v < kVecs; ++v) {
+            right[v] = load(panel + v * Vec::kWidth);
+        }
+#pragma GCC unroll 12
         for (int r = 0; r < kRows; ++r) {
-            const Vec value = broadcast(kPackedStrip ? a[r] : a[r * stride]);
-            acc[r][0] = fma(value, low, acc[r][0]);
-            acc[r][1] = fma(value, high, acc[r][1]);
+            const Vec left = broadcast(kPackedStrip ? a[r] : a[r * stride]);
+            for (int v = 0; v < kVecs; ++v) {
+                acc[r][v] = fma(left, right[v], acc[r][v]);
+            }
         }
         a += kPackedStrip ? kStrip : 1;
         panel += kPanel;
@@ -83,46 +107,101 @@ template <int kRows, bool kPackedStrip>
     }
 }
 
-template <int kRows>
-void row_strip(const RowProduct& p, std::int64_t row, std::int64_t column, const float* panel) {
-    Vec acc[kRows][2];
-    accumulate<kRows, false>(p.a + row * p.a_stride, p.a_stride, panel, p.depth, acc);
-    const std::int64_t left = p.columns - column;
-    const float* const bias = p.bias != nullptr ? p.bias + column : nullptr;
-    float* const y = p.y + row * p.y_stride + column;
-#pragma GCC unroll 6
+template <int kRows, int kVecs>
+void row_block(const RowProduct& p, std::int64_t row, std::int64_t column, const float* panel) {
+    Vec acc[kRows][kVecs];
+    accumulate<kRows, kVecs, false>(p.a + row * p.a_stride, p.a_stride, panel, p.depth, acc);
+#pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-        finish(acc[r][0], bias, p.add, y + r * p.y_stride, left);
-        finish(acc[r][1], bias != nullptr ? bias + Vec::kWidth : nullptr, p.add,
-               y + r * p.y_stride + Vec::kWidth, left - Vec::kWidth);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVecs; ++v) {
+            const std::int64_t j = column + v * Vec::kWidth;
+            finish(acc[r][v], p.bias != nullptr ? p.bias + j : nullptr, p.add,
+                   p.y + (row + r) * p.y_stride + j, p.columns - j);
+        }
+    }
+}
+
+/// All rows against the first kVecs registers of one panel; twice as many rows at a time where it
+/// is one, so that there are as many chains.
+template <int kVecs>
+void panel_product(const RowProduct& p, std::int64_t column, const float* panel) {
+    constexpr int rows = kVecs == 1 ? 2 * kStrip : kStrip;
+    std::int64_t i = 0;
+    for (; i + rows <= p.rows; i += rows) {
+        row_block<rows, kVecs>(p, i, column, panel);
+    }
+    for (; i + 2 <= p.rows; i += 2) {
+        row_block<2, kVecs>(p, i, column, panel);
+    }
+    if (i < p.rows) {
+        row_block<1, kVecs>(p, i, column, panel);
     }
 }
 
 void row_product(const RowProduct& p) {
     const float* panel = p.panels;
     for (std::int64_t j = 0; j < p.columns; j += kPanel, panel += p.depth * kPanel) {
-        std::int64_t i = 0;
-        for (; i + kStrip <= p.rows; i += kStrip) {
-            row_strip<kStrip>(p, i, j, panel);
+        if (p.columns - j > Vec::kWidth) {
+            panel_product<2>(p, j, panel);
+        } else {
+            panel_product<1>(p, j, panel);
         }
-        switch (p.rows - i) {
-            case 5:
-                row_strip<5>(p, i, j, panel);
-                break;
-            case 4:
-                row_strip<4>(p, i, j, panel);
-                break;
-            case 3:
-                row_strip<3>(p, i, j, panel);
-                break;
-            case 2:
-                row_strip<2>(p, i, j, panel);
-                break;
-            case 1:
-                row_strip<1>(p, i, j, panel);
-                break;
-            default:
-                break;
+    }
+}
+
+/// sum[i] += a[i] in double precision, for all elements of a register.
+[[gnu::always_inline]] inline void add_to_doubles(double* sum, Vec a) {
+#if defined(__AVX512F__)
+    // The forms with a mask, for GCC 12 takes the others' unused operand for uninitialised.
+    const __m256 low = _mm512_maskz_extractf32x8_ps(0xFF, a.v, 0);
+    const __m256 high = _mm512_maskz_extractf32x8_ps(0xFF, a.v, 1);
+    _mm512_storeu_pd(sum, _mm512_loadu_pd(sum) + _mm512_maskz_cvtps_pd(0xFF, low));
+    _mm512_storeu_pd(sum + 8, _mm512_loadu_pd(sum + 8) + _mm512_maskz_cvtps_pd(0xFF, high));
+#elif defined(__AVX2__) && defined(__FMA__)
+    const __m128 low = _mm256_castps256_ps128(a.v);
+    const __m128 high = _mm256_extractf128_ps(a.v, 1);
+    _mm256_storeu_pd(sum, _mm256_add_pd(_mm256_loadu_pd(sum), _mm256_cvtps_pd(low)));
+    _mm256_storeu_pd(sum + 4, _mm256_add_pd(_mm256_loadu_pd(sum + 4), _mm256_cvtps_pd(high)));
+#else
+    for (int i = 0; i < Vec::kWidth; ++i) {
+        sum[i] += static_cast<double>(a.v[i]);
+    }
+#endif
+}
+
+template <int kVecs>
+void strip_product(const TileProduct& p,
+                   std::int64_t row,
+                   std::int64_t column,
+                   const float* strip,
+                   const float* panel) {
+    Vec acc[kStrip][kVecs];
+    accumulate<kStrip, kVecs, true>(strip, 0, panel, p.depth, acc);
+    double* const sum = p.sum + row * p.sum_stride + column;
+    const std::int64_t rows = p.rows - row;
+    const std::int64_t columns = p.columns - column;
+    if (rows >= kStrip && columns >= kVecs * Vec::kWidth) {
+#pragma GCC unroll 6
+        for (int r = 0; r < kStrip; ++r) {
+#pragma GCC unroll 2
+            for (int v = 0; v < kVecs; ++v) {
+                add_to_doubles(sum + r * p.sum_stride + v * Vec::kWidth, acc[r][v]);
+            }
+        }
+        return;
+    }
+    float block[kStrip][kVecs * Vec::kWidth];
+#pragma GCC unroll 6
+    for (int r = 0; r < kStrip; ++r) {
+#pragma GCC unroll 2
+        for (int v = 0; v < kVecs; ++v) {
+            store(block[r] + v * Vec::kWidth, acc[r][v]);
+        }
+    }
+    for (std::int64_t r = 0; r < rows && r < kStrip; ++r) {
+        for (std::int64_t c = 0; c < columns && c < kVecs * Vec::kWidth; ++c) {
+            sum[r * p.sum_stride + c] += static_cast<double>(block[r][c]);
         }
     }
 }
@@ -130,23 +209,12 @@ void row_product(const RowProduct& p) {
 void tile_product(const TileProduct& p) {
     const float* panel = p.panels;
     for (std::int64_t j = 0; j < p.columns; j += kPanel, panel += p.depth * kPanel) {
-        const std::int64_t columns = p.columns - j < kPanel ? p.columns - j : kPanel;
         const float* strip = p.strips;
         for (std::int64_t i = 0; i < p.rows; i += kStrip, strip += p.depth * kStrip) {
-            const std::int64_t rows = p.rows - i < kStrip ? p.rows - i : kStrip;
-            Vec acc[kStrip][2];
-            accumulate<kStrip, true>(strip, 0, panel, p.depth, acc);
-            float tile[kStrip][kPanel];
-#pragma GCC unroll 6
-            for (int r = 0; r < kStrip; ++r) {
-                store(tile[r], acc[r][0]);
-                store(tile[r] + Vec::kWidth, acc[r][1]);
-            }
-            for (std::int64_t r = 0; r < rows; ++r) {
-                double* const sum = p.sum + (i + r) * p.sum_stride + j;
-                for (std::int64_t c = 0; c < columns; ++c) {
-                    sum[c] += static_cast<double>(tile[r][c]);
-                }
+            if (p.columns - j > Vec::kWidth) {
+                strip_product<2>(p, i, j, strip, panel);
+            } else {
+                strip_product<1>(p, i, j, strip, panel);
             }
         }
     }
