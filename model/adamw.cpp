@@ -3,9 +3,9 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "kernels/ops/adamw.hpp"
+#include "model/zero.hpp"
 
 #include <cmath>
-#include <cstring>
 
 namespace mambase::model {
 
@@ -13,7 +13,7 @@ namespace {
 
 Tensor zeros_like(const Param& param, Allocator& allocator) {
     Tensor out(allocator, DType::f32, param.shape, "moment of " + param.name);
-    std::memset(out.view().data(), 0, static_cast<std::size_t>(out.bytes()));
+    zero(out.view());
     return out;
 }
 

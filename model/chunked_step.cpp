@@ -11,17 +11,14 @@
 #include "kernels/ops/rms_norm.hpp"
 #include "model/forward.hpp"
 #include "model/mamba_block.hpp"
+#include "model/zero.hpp"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace mambase::model {
 
 namespace {
-
-void zero(TensorView view) {
-    std::memset(view.data(), 0, static_cast<std::size_t>(view.count() * size_of(view.dtype())));
-}
 
 /// One chunk of the batch, positions [lo, hi).
 TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) {

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/embedding.hpp"
 #include "kernels/ops/linear.hpp"
 #include "kernels/ops/rms_norm.hpp"
@@ -113,6 +114,24 @@ void forward_logits(ops::Context& context,
                                       .bias = {},
                                       .y = logits});
     }
+}
+
+void forward_losses(ops::Context& context,
+                    const Model& model,
+                    const Chunk& chunk,
+                    StateBank& bank,
+                    const NextTokens& next) {
+    const StepMemory::Scope scope(context.step);
+    const TensorView logits = context.step.take(
+        DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), model.config().vocab_size});
+    forward_logits(context, model, chunk, bank, logits);
+    ops::cross_entropy_forward(context, {.logits = logits,
+                                         .targets = next.targets,
+                                         .weight = next.weight,
+                                         .support = next.support,
+                                         .loss = next.loss,
+                                         .best = next.best,
+                                         .loss_sum = {}});
 }
 
 }  // namespace mambase::model

@@ -38,4 +38,19 @@ void forward_logits(ops::Context& context,
                     StateBank& bank,
                     TensorView logits);
 
+/// The tokens that a chunk's positions are to predict, and how well they are.
+struct NextTokens {
+    ConstTensorView targets;  // [B,T] u8
+    ConstTensorView weight;   // [B,T] f32: 0 where a target does not count
+    ConstTensorView support;  // [S]   u8, optional: ids to normalise over. A target that counts is
+                              // one of them
+    TensorView loss;          // [B,T] f64: -log p in nats, 0 where the weight is
+    TensorView best;          // [B,T] u8: the most likely id of the support
+};
+void forward_losses(ops::Context& context,
+                    const Model& model,
+                    const Chunk& chunk,
+                    StateBank& bank,
+                    const NextTokens& next);
+
 }  // namespace mambase::model

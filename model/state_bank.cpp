@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/zero.hpp"
 
 #include <bit>
 #include <cstring>
@@ -25,10 +26,6 @@ bool is_finite(ConstTensorView view) {
         finite &= (std::bit_cast<std::uint32_t>(values[i]) & kExponent) != kExponent;
     }
     return finite;
-}
-
-void zero(TensorView view) {
-    std::memset(view.data(), 0, static_cast<std::size_t>(view.count() * size_of(view.dtype())));
 }
 
 }  // namespace

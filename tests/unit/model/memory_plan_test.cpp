@@ -49,6 +49,12 @@ TEST_CASE("memory plan: training takes what was planned, within a tenth") {
     }
 }
 
+TEST_CASE("memory plan: a longer window takes the states at its chunks' starts, and nothing else") {
+    const ModelConfig config = test::small_config();
+    const std::int64_t states = 4 * StateLayout(config, 1).count();
+    CHECK(measured(config, 1, 32'768, 1024) - measured(config, 1, 8192, 1024) == (32 - 8) * states);
+}
+
 TEST_CASE("memory plan: reading takes what was planned, within a tenth") {
     CpuContext context(2);
     const ModelConfig config = ModelConfig::of_width(64, 4);
