@@ -8,6 +8,9 @@ using detail::Layout;
 
 namespace {
 
+constexpr const char* kForward = "causal_conv1d";
+constexpr const char* kBackward = "causal_conv1d backward";
+
 /// What forward and backward have in common; gives the shape of the state.
 template <class Op>
 Shape check_inputs(const char* op_name, const Op& op) {
@@ -32,32 +35,30 @@ Shape check_inputs(const char* op_name, const Op& op) {
 }  // namespace
 
 void check(const CausalConv1d& op) {
-    constexpr const char* kOp = "causal_conv1d";
-    const Shape state = check_inputs(kOp, op);
-    detail::require_tensor(kOp, "y", op.y, DType::f32, op.x.shape(), Layout::rows);
-    detail::optional_tensor(kOp, "state_out", op.state_out, DType::f32, state);
+    const Shape state = check_inputs(kForward, op);
+    detail::require_tensor(kForward, "y", op.y, DType::f32, op.x.shape(), Layout::rows);
+    detail::optional_tensor(kForward, "state_out", op.state_out, DType::f32, state);
 }
 
 void check(const CausalConv1dGrad& op) {
-    constexpr const char* kOp = "causal_conv1d backward";
-    const Shape state = check_inputs(kOp, op);
+    const Shape state = check_inputs(kBackward, op);
     const Shape rows = op.x.shape();
-    detail::require_tensor(kOp, "dy", op.dy, DType::f32, rows, Layout::rows);
-    detail::optional_tensor(kOp, "dstate_out", op.dstate_out, DType::f32, state);
-    detail::require_tensor(kOp, "dx", op.dx, DType::f32, rows, Layout::rows);
-    detail::require_tensor(kOp, "dweight", op.dweight, DType::f64, op.weight.shape());
+    detail::require_tensor(kBackward, "dy", op.dy, DType::f32, rows, Layout::rows);
+    detail::optional_tensor(kBackward, "dstate_out", op.dstate_out, DType::f32, state);
+    detail::require_tensor(kBackward, "dx", op.dx, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kBackward, "dweight", op.dweight, DType::f64, op.weight.shape());
     MAMBASE_REQUIRE(static_cast<bool>(op.bias) == static_cast<bool>(op.dbias), ErrorCode::shape,
-                    concat(kOp, ": dbias is ", op.dbias ? "given without bias" : "missing"));
-    detail::optional_tensor(kOp, "dbias", op.dbias, DType::f64, {rows[2]});
-    detail::optional_tensor(kOp, "dstate_in", op.dstate_in, DType::f32, state);
+                    concat(kBackward, ": dbias is ", op.dbias ? "given without bias" : "missing"));
+    detail::optional_tensor(kBackward, "dbias", op.dbias, DType::f64, {rows[2]});
+    detail::optional_tensor(kBackward, "dstate_in", op.dstate_in, DType::f32, state);
 }
 
 void causal_conv1d_forward(Context& context, const CausalConv1d& op) {
-    detail::dispatch("causal_conv1d", context.table.causal_conv1d_forward, context, op);
+    detail::dispatch(kForward, context.table.causal_conv1d_forward, context, op);
 }
 
 void causal_conv1d_backward(Context& context, const CausalConv1dGrad& op) {
-    detail::dispatch("causal_conv1d backward", context.table.causal_conv1d_backward, context, op);
+    detail::dispatch(kBackward, context.table.causal_conv1d_backward, context, op);
 }
 
 }  // namespace mambase::ops

@@ -8,6 +8,9 @@ using detail::Layout;
 
 namespace {
 
+constexpr const char* kForward = "selective_scan";
+constexpr const char* kBackward = "selective_scan backward";
+
 /// What forward and backward have in common; gives [B,T,E,N].
 template <class Op>
 Shape check_inputs(const char* op_name, const Op& op) {
@@ -37,33 +40,31 @@ Shape check_inputs(const char* op_name, const Op& op) {
 }  // namespace
 
 void check(const SelectiveScan& op) {
-    constexpr const char* kOp = "selective_scan";
-    const Shape extents = check_inputs(kOp, op);
+    const Shape extents = check_inputs(kForward, op);
     const Shape state = {extents[0], extents[2], extents[3]};
-    detail::require_tensor(kOp, "y", op.y, DType::f32, op.x.shape(), Layout::rows);
-    detail::optional_tensor(kOp, "state_out", op.state_out, DType::f32, state);
+    detail::require_tensor(kForward, "y", op.y, DType::f32, op.x.shape(), Layout::rows);
+    detail::optional_tensor(kForward, "state_out", op.state_out, DType::f32, state);
 }
 
 void check(const SelectiveScanGrad& op) {
-    constexpr const char* kOp = "selective_scan backward";
-    const Shape extents = check_inputs(kOp, op);
+    const Shape extents = check_inputs(kBackward, op);
     const Shape rows = op.x.shape();
     const Shape projected = op.b.shape();
     const Shape inner = {extents[2]};
     const Shape state = {extents[0], extents[2], extents[3]};
-    detail::require_tensor(kOp, "dy", op.dy, DType::f32, rows, Layout::rows);
-    detail::optional_tensor(kOp, "dstate_out", op.dstate_out, DType::f32, state);
-    detail::require_tensor(kOp, "dx", op.dx, DType::f32, rows, Layout::rows);
-    detail::require_tensor(kOp, "ddt_raw", op.ddt_raw, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kBackward, "dy", op.dy, DType::f32, rows, Layout::rows);
+    detail::optional_tensor(kBackward, "dstate_out", op.dstate_out, DType::f32, state);
+    detail::require_tensor(kBackward, "dx", op.dx, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kBackward, "ddt_raw", op.ddt_raw, DType::f32, rows, Layout::rows);
     MAMBASE_REQUIRE(static_cast<bool>(op.z) == static_cast<bool>(op.dz), ErrorCode::shape,
-                    concat(kOp, ": dz is ", op.dz ? "given without z" : "missing"));
-    detail::optional_tensor(kOp, "dz", op.dz, DType::f32, rows, Layout::rows);
-    detail::require_tensor(kOp, "da_log", op.da_log, DType::f64, op.a_log.shape());
-    detail::require_tensor(kOp, "db", op.db, DType::f32, projected, Layout::rows);
-    detail::require_tensor(kOp, "dc", op.dc, DType::f32, projected, Layout::rows);
-    detail::require_tensor(kOp, "dd", op.dd, DType::f64, inner);
-    detail::require_tensor(kOp, "ddt_bias", op.ddt_bias, DType::f64, inner);
-    detail::optional_tensor(kOp, "dstate_in", op.dstate_in, DType::f32, state);
+                    concat(kBackward, ": dz is ", op.dz ? "given without z" : "missing"));
+    detail::optional_tensor(kBackward, "dz", op.dz, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kBackward, "da_log", op.da_log, DType::f64, op.a_log.shape());
+    detail::require_tensor(kBackward, "db", op.db, DType::f32, projected, Layout::rows);
+    detail::require_tensor(kBackward, "dc", op.dc, DType::f32, projected, Layout::rows);
+    detail::require_tensor(kBackward, "dd", op.dd, DType::f64, inner);
+    detail::require_tensor(kBackward, "ddt_bias", op.ddt_bias, DType::f64, inner);
+    detail::optional_tensor(kBackward, "dstate_in", op.dstate_in, DType::f32, state);
 }
 
 namespace {
@@ -94,15 +95,15 @@ std::int64_t selective_scan_saved_bytes(const OpTable& table,
 void selective_scan_forward(Context& context, const SelectiveScan& op) {
     if (op.saved) {
         check(op);
-        check_saved(context, "selective_scan", op.x, op.a_log, op.saved);
+        check_saved(context, kForward, op.x, op.a_log, op.saved);
     }
-    detail::dispatch("selective_scan", context.table.selective_scan_forward, context, op);
+    detail::dispatch(kForward, context.table.selective_scan_forward, context, op);
 }
 
 void selective_scan_backward(Context& context, const SelectiveScanGrad& op) {
     check(op);
-    check_saved(context, "selective_scan backward", op.x, op.a_log, op.saved);
-    detail::dispatch("selective_scan backward", context.table.selective_scan_backward, context, op);
+    check_saved(context, kBackward, op.x, op.a_log, op.saved);
+    detail::dispatch(kBackward, context.table.selective_scan_backward, context, op);
 }
 
 }  // namespace mambase::ops

@@ -13,6 +13,7 @@ using namespace mambase::test;
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kValid = 23;  // of 40 positions, in the tests of what NaN may reach
 
 struct Case {
     std::int64_t batch, length, channels, taps;
@@ -349,7 +350,6 @@ TEST_CASE("causal_conv1d: NaN in rows past valid and before a border stays there
     for (const cpu::SimdLevel level : supported_levels()) {
         Conv conv({1, 40, 20, 4, true, true, true, true, 61});
         INFO(replay_line(level, conv.at.text()));
-        constexpr std::int64_t kValid = 23;
         fill_with(conv.valid.view(), static_cast<double>(kValid));
         fill_with(conv.segment.view(), 1.0);
         fill_with(conv.segment.view().slice(1, 5, 40), 2.0);

@@ -13,6 +13,7 @@ using namespace mambase::test;
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kValid = 23;  // of 40 positions, in the tests of what NaN may reach
 
 struct Case {
     std::int64_t batch, length, inner, state;
@@ -37,32 +38,32 @@ struct Scan {
     StridedTensor y, dx, ddt_raw, dz, db, dc;
     Tensor state_out, dstate_in, da_log, dd, ddt_bias;
 
-    explicit Scan(const Case& c_)
-        : at(c_),
-          x(rows(10, c_.inner)),
-          dt_raw(rows(11, c_.inner)),
-          z(rows(12, c_.inner)),
-          b(rows(13, c_.state)),
-          c(rows(14, c_.state)),
-          dy(rows(15, c_.inner)),
-          a_log(normal_tensor({c_.inner, c_.state}, c_.seed, 20, 1.0, 1.0)),
-          d(normal_tensor({c_.inner}, c_.seed, 21)),
-          dt_bias(normal_tensor({c_.inner}, c_.seed, 22, 1.5, -4.0)),
-          segment(random_segments(c_.batch, c_.length, c_.seed)),
-          valid(random_valid(c_.batch, c_.length, c_.seed)),
-          state_in(normal_tensor(state_shape(), c_.seed, 23)),
-          dstate_out(normal_tensor(state_shape(), c_.seed, 24)),
-          y(out(c_.inner)),
-          dx(out(c_.inner)),
-          ddt_raw(out(c_.inner)),
-          dz(out(c_.inner)),
-          db(out(c_.state)),
-          dc(out(c_.state)),
+    explicit Scan(const Case& which)
+        : at(which),
+          x(rows(10, which.inner)),
+          dt_raw(rows(11, which.inner)),
+          z(rows(12, which.inner)),
+          b(rows(13, which.state)),
+          c(rows(14, which.state)),
+          dy(rows(15, which.inner)),
+          a_log(normal_tensor({which.inner, which.state}, which.seed, 20, 1.0, 1.0)),
+          d(normal_tensor({which.inner}, which.seed, 21)),
+          dt_bias(normal_tensor({which.inner}, which.seed, 22, 1.5, -4.0)),
+          segment(random_segments(which.batch, which.length, which.seed)),
+          valid(random_valid(which.batch, which.length, which.seed)),
+          state_in(normal_tensor(state_shape(), which.seed, 23)),
+          dstate_out(normal_tensor(state_shape(), which.seed, 24)),
+          y(out(which.inner)),
+          dx(out(which.inner)),
+          ddt_raw(out(which.inner)),
+          dz(out(which.inner)),
+          db(out(which.state)),
+          dc(out(which.state)),
           state_out(filled(DType::f32, state_shape(), kNan)),
           dstate_in(filled(DType::f32, state_shape(), kNan)),
-          da_log(filled(DType::f64, {c_.inner, c_.state}, 1.0)),
-          dd(filled(DType::f64, {c_.inner}, 1.0)),
-          ddt_bias(filled(DType::f64, {c_.inner}, 1.0)) {}
+          da_log(filled(DType::f64, {which.inner, which.state}, 1.0)),
+          dd(filled(DType::f64, {which.inner}, 1.0)),
+          ddt_bias(filled(DType::f64, {which.inner}, 1.0)) {}
 
     Shape state_shape() const { return {at.batch, at.inner, at.state}; }
     StridedTensor rows(std::uint64_t stream, std::int64_t width) const {
@@ -390,7 +391,6 @@ TEST_CASE("selective_scan: NaN in rows past valid and before a border stays ther
     for (const cpu::SimdLevel level : supported_levels()) {
         Scan scan({1, 40, 20, 4, true, true, true, true, 71});
         INFO(replay_line(level, scan.at.text()));
-        constexpr std::int64_t kValid = 23;
         fill_with(scan.valid.view(), static_cast<double>(kValid));
         fill_with(scan.segment.view(), 1.0);
         fill_with(scan.segment.view().slice(1, 5, 40), 2.0);

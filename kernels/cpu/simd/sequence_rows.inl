@@ -45,6 +45,8 @@ template <class V>
     }
 }
 
+constexpr std::int64_t kLineFloats = 16;  // of a cache line
+
 /// Asks for the block of channels of row t, if there is one. Rows lie a kilobyte and more apart,
 /// and no processor foresees that: without this a third of the scan is waiting.
 [[gnu::always_inline]] inline void prefetch_row(const float* rows,
@@ -52,9 +54,8 @@ template <class V>
                                                 std::int64_t t,
                                                 std::int64_t end,
                                                 std::int64_t channels) {
-    constexpr std::int64_t kLine = 16;
     if (rows != nullptr && t >= 0 && t < end) {
-        for (std::int64_t e = 0; e < channels; e += kLine) {
+        for (std::int64_t e = 0; e < channels; e += kLineFloats) {
             __builtin_prefetch(rows + t * stride + e);
         }
     }

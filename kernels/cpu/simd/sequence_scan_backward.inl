@@ -209,10 +209,10 @@ template <int Count>
     if constexpr (Count == 1) {
         return load(from);
     } else {
-        constexpr int kHalf = Count / 2;
-        const Vec a = sums_of<kHalf>(from);
-        const Vec b = sums_of<kHalf>(from + kHalf * Vec::kWidth);
-        return blend<kHalf>(a, b) + exchange<kHalf>(blend<kHalf>(b, a));
+        constexpr int half = Count / 2;
+        const Vec a = sums_of<half>(from);
+        const Vec b = sums_of<half>(from + half * Vec::kWidth);
+        return blend<half>(a, b) + exchange<half>(blend<half>(b, a));
     }
 }
 

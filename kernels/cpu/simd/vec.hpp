@@ -19,11 +19,11 @@ namespace mambase::cpu {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kVecWidth = 16;
+inline constexpr int kVecWidth = 16;
 #elif defined(__AVX2__) && defined(__FMA__)
-constexpr int kVecWidth = 8;
+inline constexpr int kVecWidth = 8;
 #else
-constexpr int kVecWidth = 4;
+inline constexpr int kVecWidth = 4;
 #endif
 
 using VecFloats [[gnu::vector_size(kVecWidth * 4)]] = float;
@@ -40,7 +40,7 @@ struct VecMask {
 };
 
 [[gnu::always_inline]] inline Vec load(const float* from) {
-    Vec out;
+    Vec out{};
     __builtin_memcpy(&out.v, from, sizeof(out.v));
     return out;
 }
