@@ -1,7 +1,5 @@
 #include "pipelines/lanes.hpp"
 
-#include "kernels/ops/cross_entropy.hpp"
-
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -206,21 +204,15 @@ void compute_losses(Engine& engine,
     const std::int64_t batch = chunk.ids.extent(0);
     const std::int64_t length = chunk.ids.extent(1);
     const StepMemory::Scope scope(engine.step());
-    const TensorView logits =
-        engine.step().take(DType::f32, {batch, length, model.config().vocab_size});
-    model::forward_logits(engine.context(), model, chunk, bank, logits);
-
     const LossViews views(engine.step(), batch, length);
     fill_targets(lanes, tokenizer, views);
     const std::array<std::uint8_t, 4> acgt = tokenizer.acgt();
-    ops::cross_entropy_forward(engine.context(),
-                               {.logits = logits,
-                                .targets = views.targets,
-                                .weight = views.weight,
-                                .support = ConstTensorView(acgt.data(), DType::u8, {4}),
-                                .loss = views.loss,
-                                .best = views.best,
-                                .loss_sum = {}});
+    model::forward_losses(engine.context(), model, chunk, bank,
+                          {.targets = views.targets,
+                           .weight = views.weight,
+                           .support = ConstTensorView(acgt.data(), DType::u8, {4}),
+                           .loss = views.loss,
+                           .best = views.best});
     for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
         const auto b = static_cast<std::int64_t>(lane);
         const LaneSlice& slice = lanes[lane];

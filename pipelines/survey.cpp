@@ -1,7 +1,6 @@
 #include "pipelines/survey.hpp"
 
 #include "base/text.hpp"
-#include "kernels/ops/op_table.hpp"
 #include "model/memory_plan.hpp"
 #include "pipelines/lanes.hpp"
 
