@@ -72,7 +72,7 @@ ByteReader::ByteReader(std::string path, const ReadOptions& options, bool note_b
     }
     constexpr int kBlocksQueued = 256;  // HTSlib's own choice in bgzip
     if (blocks && options.threads > 0 &&
-        bgzf_mt(handle_.get(), options.threads, kBlocksQueued) != 0) {
+        bgzf_mt(handle_.get(), options.threads + 1, kBlocksQueued) != 0) {
         throw Error(ErrorCode::io, "cannot start the threads that inflate").at(path_);
     }
 }

