@@ -10,7 +10,7 @@ namespace mambase::io {
 
 namespace {
 
-constexpr std::int64_t kMost = std::int64_t{1} << 60;
+constexpr std::int64_t kMost = std::int64_t{1} << 59;  // ten times that still fits
 
 std::optional<std::int64_t> find_contig(std::string_view name, const std::vector<Contig>& contigs) {
     const auto found = std::find_if(contigs.begin(), contigs.end(),
