@@ -22,33 +22,38 @@ void require_logits(const char* op, const ConstTensorView& logits) {
 }  // namespace
 
 void check(const CrossEntropy& op) {
-    constexpr const char* kOp = "cross_entropy";
-    require_logits(kOp, op.logits);
+    constexpr const char* op_name = "cross_entropy";
+    require_logits(op_name, op.logits);
     const std::int64_t batch = op.logits.extent(0);
     const std::int64_t length = op.logits.extent(1);
-    detail::require_tensor(kOp, "targets", op.targets, DType::u8, {batch, length}, Layout::rows);
-    detail::optional_tensor(kOp, "weight", op.weight, DType::f32, {batch, length}, Layout::rows);
+    detail::require_tensor(op_name, "targets", op.targets, DType::u8, {batch, length},
+                           Layout::rows);
+    detail::optional_tensor(op_name, "weight", op.weight, DType::f32, {batch, length},
+                            Layout::rows);
     if (op.support) {
-        detail::require_rank(kOp, "support", op.support, 1);
-        detail::require_tensor(kOp, "support", op.support, DType::u8, op.support.shape());
+        detail::require_rank(op_name, "support", op.support, 1);
+        detail::require_tensor(op_name, "support", op.support, DType::u8, op.support.shape());
         MAMBASE_REQUIRE(op.support.extent(0) >= 1 && op.support.extent(0) <= op.logits.extent(2),
                         ErrorCode::shape,
-                        concat(kOp, ": support has ", op.support.extent(0), " ids, expected 1 to ",
-                               op.logits.extent(2)));
+                        concat(op_name, ": support has ", op.support.extent(0),
+                               " ids, expected 1 to ", op.logits.extent(2)));
     }
-    detail::optional_tensor(kOp, "loss", op.loss, DType::f64, {batch, length}, Layout::rows);
-    detail::optional_tensor(kOp, "best", op.best, DType::u8, {batch, length}, Layout::rows);
-    detail::optional_tensor(kOp, "loss_sum", op.loss_sum, DType::f64, {batch});
+    detail::optional_tensor(op_name, "loss", op.loss, DType::f64, {batch, length}, Layout::rows);
+    detail::optional_tensor(op_name, "best", op.best, DType::u8, {batch, length}, Layout::rows);
+    detail::optional_tensor(op_name, "loss_sum", op.loss_sum, DType::f64, {batch});
 }
 
 void check(const CrossEntropyGrad& op) {
-    constexpr const char* kOp = "cross_entropy backward";
-    require_logits(kOp, op.logits);
+    constexpr const char* op_name = "cross_entropy backward";
+    require_logits(op_name, op.logits);
     const std::int64_t batch = op.logits.extent(0);
     const std::int64_t length = op.logits.extent(1);
-    detail::require_tensor(kOp, "targets", op.targets, DType::u8, {batch, length}, Layout::rows);
-    detail::optional_tensor(kOp, "weight", op.weight, DType::f32, {batch, length}, Layout::rows);
-    detail::require_tensor(kOp, "dlogits", op.dlogits, DType::f32, op.logits.shape(), Layout::rows);
+    detail::require_tensor(op_name, "targets", op.targets, DType::u8, {batch, length},
+                           Layout::rows);
+    detail::optional_tensor(op_name, "weight", op.weight, DType::f32, {batch, length},
+                            Layout::rows);
+    detail::require_tensor(op_name, "dlogits", op.dlogits, DType::f32, op.logits.shape(),
+                           Layout::rows);
 }
 
 void cross_entropy_forward(Context& context, const CrossEntropy& op) {

@@ -5,12 +5,12 @@
 namespace mambase::ops {
 
 void check(const Cast& op) {
-    constexpr const char* kOp = "cast";
-    detail::require_rank(kOp, "x", op.x, op.x.shape().rank());
-    detail::require_tensor(kOp, "x", op.x, op.x.dtype(), op.x.shape());
+    constexpr const char* op_name = "cast";
+    detail::require_rank(op_name, "x", op.x, op.x.shape().rank());
+    detail::require_tensor(op_name, "x", op.x, op.x.dtype(), op.x.shape());
     const DType from = op.x.dtype();
     const DType to = op.y.dtype();
-    detail::require_tensor(kOp, "y", op.y, to, op.x.shape());
+    detail::require_tensor(op_name, "y", op.y, to, op.x.shape());
     const auto between = [from, to](DType a, DType b) {
         return (from == a && to == b) || (from == b && to == a);
     };
@@ -20,20 +20,20 @@ void check(const Cast& op) {
 }
 
 void check(const Fill& op) {
-    constexpr const char* kOp = "fill";
-    detail::require_rank(kOp, "y", op.y, op.y.shape().rank());
-    detail::require_tensor(kOp, "y", op.y, op.y.dtype(), op.y.shape());
+    constexpr const char* op_name = "fill";
+    detail::require_rank(op_name, "y", op.y, op.y.shape().rank());
+    detail::require_tensor(op_name, "y", op.y, op.y.dtype(), op.y.shape());
     MAMBASE_REQUIRE(op.y.dtype() != DType::bf16, ErrorCode::unsupported,
                     "fill: bf16 is not available");
 }
 
 void check(const NormSq& op) {
-    constexpr const char* kOp = "norm_sq";
-    detail::require_rank(kOp, "x", op.x, 1);
-    detail::require_tensor(kOp, "x", op.x, op.x.dtype(), op.x.shape());
+    constexpr const char* op_name = "norm_sq";
+    detail::require_rank(op_name, "x", op.x, 1);
+    detail::require_tensor(op_name, "x", op.x, op.x.dtype(), op.x.shape());
     MAMBASE_REQUIRE(op.x.dtype() == DType::f32 || op.x.dtype() == DType::f64, ErrorCode::shape,
                     concat("norm_sq: x is of ", name(op.x.dtype()), ", expected f32 or f64"));
-    detail::require_tensor(kOp, "sum", op.sum, DType::f64, {1});
+    detail::require_tensor(op_name, "sum", op.sum, DType::f64, {1});
 }
 
 void cast(Context& context, const Cast& op) {

@@ -7,27 +7,27 @@ namespace mambase::ops {
 using detail::Layout;
 
 void check(const Embedding& op) {
-    constexpr const char* kOp = "embedding";
-    detail::require_rank(kOp, "ids", op.ids, 2);
-    detail::require_rank(kOp, "table", op.table, 2);
+    constexpr const char* op_name = "embedding";
+    detail::require_rank(op_name, "ids", op.ids, 2);
+    detail::require_rank(op_name, "table", op.table, 2);
     const std::int64_t batch = op.ids.extent(0);
     const std::int64_t length = op.ids.extent(1);
     const std::int64_t width = op.table.extent(1);
-    detail::require_tensor(kOp, "ids", op.ids, DType::u8, {batch, length}, Layout::rows);
-    detail::require_tensor(kOp, "table", op.table, DType::f32, op.table.shape());
-    detail::require_tensor(kOp, "y", op.y, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "ids", op.ids, DType::u8, {batch, length}, Layout::rows);
+    detail::require_tensor(op_name, "table", op.table, DType::f32, op.table.shape());
+    detail::require_tensor(op_name, "y", op.y, DType::f32, {batch, length, width}, Layout::rows);
 }
 
 void check(const EmbeddingGrad& op) {
-    constexpr const char* kOp = "embedding backward";
-    detail::require_rank(kOp, "ids", op.ids, 2);
-    detail::require_rank(kOp, "dtable", op.dtable, 2);
+    constexpr const char* op_name = "embedding backward";
+    detail::require_rank(op_name, "ids", op.ids, 2);
+    detail::require_rank(op_name, "dtable", op.dtable, 2);
     const std::int64_t batch = op.ids.extent(0);
     const std::int64_t length = op.ids.extent(1);
     const std::int64_t width = op.dtable.extent(1);
-    detail::require_tensor(kOp, "ids", op.ids, DType::u8, {batch, length}, Layout::rows);
-    detail::require_tensor(kOp, "dy", op.dy, DType::f32, {batch, length, width}, Layout::rows);
-    detail::require_tensor(kOp, "dtable", op.dtable, DType::f64, op.dtable.shape());
+    detail::require_tensor(op_name, "ids", op.ids, DType::u8, {batch, length}, Layout::rows);
+    detail::require_tensor(op_name, "dy", op.dy, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "dtable", op.dtable, DType::f64, op.dtable.shape());
 }
 
 void embedding_forward(Context& context, const Embedding& op) {

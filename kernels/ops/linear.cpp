@@ -7,33 +7,35 @@ namespace mambase::ops {
 using detail::Layout;
 
 void check(const Linear& op) {
-    constexpr const char* kOp = "linear";
-    detail::require_rank(kOp, "x", op.x, 3);
-    detail::require_rank(kOp, "weight", op.weight, 2);
+    constexpr const char* op_name = "linear";
+    detail::require_rank(op_name, "x", op.x, 3);
+    detail::require_rank(op_name, "weight", op.weight, 2);
     const std::int64_t batch = op.x.extent(0);
     const std::int64_t length = op.x.extent(1);
     const std::int64_t inputs = op.x.extent(2);
     const std::int64_t outputs = op.weight.extent(0);
-    detail::require_tensor(kOp, "x", op.x, DType::f32, {batch, length, inputs}, Layout::rows);
-    detail::require_tensor(kOp, "weight", op.weight, DType::f32, {outputs, inputs});
-    detail::optional_tensor(kOp, "bias", op.bias, DType::f32, {outputs});
-    detail::require_tensor(kOp, "y", op.y, DType::f32, {batch, length, outputs}, Layout::rows);
+    detail::require_tensor(op_name, "x", op.x, DType::f32, {batch, length, inputs}, Layout::rows);
+    detail::require_tensor(op_name, "weight", op.weight, DType::f32, {outputs, inputs});
+    detail::optional_tensor(op_name, "bias", op.bias, DType::f32, {outputs});
+    detail::require_tensor(op_name, "y", op.y, DType::f32, {batch, length, outputs}, Layout::rows);
 }
 
 void check(const LinearGrad& op) {
-    constexpr const char* kOp = "linear backward";
-    detail::require_rank(kOp, "x", op.x, 3);
-    detail::require_rank(kOp, "weight", op.weight, 2);
+    constexpr const char* op_name = "linear backward";
+    detail::require_rank(op_name, "x", op.x, 3);
+    detail::require_rank(op_name, "weight", op.weight, 2);
     const std::int64_t batch = op.x.extent(0);
     const std::int64_t length = op.x.extent(1);
     const std::int64_t inputs = op.x.extent(2);
     const std::int64_t outputs = op.weight.extent(0);
-    detail::require_tensor(kOp, "x", op.x, DType::f32, {batch, length, inputs}, Layout::rows);
-    detail::require_tensor(kOp, "weight", op.weight, DType::f32, {outputs, inputs});
-    detail::require_tensor(kOp, "dy", op.dy, DType::f32, {batch, length, outputs}, Layout::rows);
-    detail::optional_tensor(kOp, "dx", op.dx, DType::f32, {batch, length, inputs}, Layout::rows);
-    detail::require_tensor(kOp, "dweight", op.dweight, DType::f64, {outputs, inputs});
-    detail::optional_tensor(kOp, "dbias", op.dbias, DType::f64, {outputs});
+    detail::require_tensor(op_name, "x", op.x, DType::f32, {batch, length, inputs}, Layout::rows);
+    detail::require_tensor(op_name, "weight", op.weight, DType::f32, {outputs, inputs});
+    detail::require_tensor(op_name, "dy", op.dy, DType::f32, {batch, length, outputs},
+                           Layout::rows);
+    detail::optional_tensor(op_name, "dx", op.dx, DType::f32, {batch, length, inputs},
+                            Layout::rows);
+    detail::require_tensor(op_name, "dweight", op.dweight, DType::f64, {outputs, inputs});
+    detail::optional_tensor(op_name, "dbias", op.dbias, DType::f64, {outputs});
 }
 
 void linear_forward(Context& context, const Linear& op) {

@@ -7,34 +7,37 @@ namespace mambase::ops {
 using detail::Layout;
 
 void check(const Pool& op) {
-    constexpr const char* kOp = "pool";
-    detail::require_rank(kOp, "x", op.x, 3);
-    detail::require_rank(kOp, "sum", op.sum, 3);
+    constexpr const char* op_name = "pool";
+    detail::require_rank(op_name, "x", op.x, 3);
+    detail::require_rank(op_name, "sum", op.sum, 3);
     const std::int64_t batch = op.x.extent(0);
     const std::int64_t length = op.x.extent(1);
     const std::int64_t groups = op.sum.extent(1);
     const std::int64_t width = op.x.extent(2);
-    detail::require_tensor(kOp, "x", op.x, DType::f32, {batch, length, width}, Layout::rows);
-    detail::require_tensor(kOp, "group", op.group, DType::i32, {batch, length}, Layout::rows);
-    detail::require_tensor(kOp, "sum", op.sum, DType::f64, {batch, groups, width}, Layout::rows);
-    detail::require_tensor(kOp, "count", op.count, DType::i64, {batch, groups}, Layout::rows);
+    detail::require_tensor(op_name, "x", op.x, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "group", op.group, DType::i32, {batch, length}, Layout::rows);
+    detail::require_tensor(op_name, "sum", op.sum, DType::f64, {batch, groups, width},
+                           Layout::rows);
+    detail::require_tensor(op_name, "count", op.count, DType::i64, {batch, groups}, Layout::rows);
 }
 
 void check(const PoolGrad& op) {
-    constexpr const char* kOp = "pool backward";
-    detail::require_rank(kOp, "x", op.x, 3);
-    detail::require_rank(kOp, "sum", op.sum, 3);
+    constexpr const char* op_name = "pool backward";
+    detail::require_rank(op_name, "x", op.x, 3);
+    detail::require_rank(op_name, "sum", op.sum, 3);
     const std::int64_t batch = op.x.extent(0);
     const std::int64_t length = op.x.extent(1);
     const std::int64_t groups = op.sum.extent(1);
     const std::int64_t width = op.x.extent(2);
-    detail::require_tensor(kOp, "x", op.x, DType::f32, {batch, length, width}, Layout::rows);
-    detail::require_tensor(kOp, "group", op.group, DType::i32, {batch, length}, Layout::rows);
-    detail::require_tensor(kOp, "sum", op.sum, DType::f64, {batch, groups, width}, Layout::rows);
-    detail::require_tensor(kOp, "count", op.count, DType::i64, {batch, groups}, Layout::rows);
-    detail::require_tensor(kOp, "dy", op.dy, DType::f32, {batch, groups, width}, Layout::rows);
-    detail::require_tensor(kOp, "dx", op.dx, DType::f32, {batch, length, width}, Layout::rows);
-    detail::require_tensor(kOp, "pending", op.pending, DType::i64, {batch, groups}, Layout::rows);
+    detail::require_tensor(op_name, "x", op.x, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "group", op.group, DType::i32, {batch, length}, Layout::rows);
+    detail::require_tensor(op_name, "sum", op.sum, DType::f64, {batch, groups, width},
+                           Layout::rows);
+    detail::require_tensor(op_name, "count", op.count, DType::i64, {batch, groups}, Layout::rows);
+    detail::require_tensor(op_name, "dy", op.dy, DType::f32, {batch, groups, width}, Layout::rows);
+    detail::require_tensor(op_name, "dx", op.dx, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "pending", op.pending, DType::i64, {batch, groups},
+                           Layout::rows);
 }
 
 void pool_forward(Context& context, const Pool& op) {

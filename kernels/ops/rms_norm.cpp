@@ -7,33 +7,35 @@ namespace mambase::ops {
 using detail::Layout;
 
 void check(const RmsNorm& op) {
-    constexpr const char* kOp = "rms_norm";
-    detail::require_rank(kOp, "residual_in", op.residual_in, 3);
+    constexpr const char* op_name = "rms_norm";
+    detail::require_rank(op_name, "residual_in", op.residual_in, 3);
     const Shape shape = op.residual_in.shape();
-    detail::require_tensor(kOp, "residual_in", op.residual_in, DType::f32, shape, Layout::rows);
-    detail::optional_tensor(kOp, "hidden", op.hidden, DType::f32, shape, Layout::rows);
-    detail::require_tensor(kOp, "weight", op.weight, DType::f32, {shape[2]});
+    detail::require_tensor(op_name, "residual_in", op.residual_in, DType::f32, shape, Layout::rows);
+    detail::optional_tensor(op_name, "hidden", op.hidden, DType::f32, shape, Layout::rows);
+    detail::require_tensor(op_name, "weight", op.weight, DType::f32, {shape[2]});
     if (op.hidden) {
-        detail::require_tensor(kOp, "residual_out", op.residual_out, DType::f32, shape,
+        detail::require_tensor(op_name, "residual_out", op.residual_out, DType::f32, shape,
                                Layout::rows);
     }
-    detail::optional_tensor(kOp, "residual_out", op.residual_out, DType::f32, shape, Layout::rows);
-    detail::require_tensor(kOp, "y", op.y, DType::f32, shape, Layout::rows);
-    detail::optional_tensor(kOp, "rstd", op.rstd, DType::f32, {shape[0], shape[1]});
+    detail::optional_tensor(op_name, "residual_out", op.residual_out, DType::f32, shape,
+                            Layout::rows);
+    detail::require_tensor(op_name, "y", op.y, DType::f32, shape, Layout::rows);
+    detail::optional_tensor(op_name, "rstd", op.rstd, DType::f32, {shape[0], shape[1]});
 }
 
 void check(const RmsNormGrad& op) {
-    constexpr const char* kOp = "rms_norm backward";
-    detail::require_rank(kOp, "residual_out", op.residual_out, 3);
+    constexpr const char* op_name = "rms_norm backward";
+    detail::require_rank(op_name, "residual_out", op.residual_out, 3);
     const Shape shape = op.residual_out.shape();
-    detail::require_tensor(kOp, "residual_out", op.residual_out, DType::f32, shape, Layout::rows);
-    detail::require_tensor(kOp, "weight", op.weight, DType::f32, {shape[2]});
-    detail::require_tensor(kOp, "rstd", op.rstd, DType::f32, {shape[0], shape[1]});
-    detail::require_tensor(kOp, "dy", op.dy, DType::f32, shape, Layout::rows);
-    detail::optional_tensor(kOp, "dresidual_out", op.dresidual_out, DType::f32, shape,
+    detail::require_tensor(op_name, "residual_out", op.residual_out, DType::f32, shape,
+                           Layout::rows);
+    detail::require_tensor(op_name, "weight", op.weight, DType::f32, {shape[2]});
+    detail::require_tensor(op_name, "rstd", op.rstd, DType::f32, {shape[0], shape[1]});
+    detail::require_tensor(op_name, "dy", op.dy, DType::f32, shape, Layout::rows);
+    detail::optional_tensor(op_name, "dresidual_out", op.dresidual_out, DType::f32, shape,
                             Layout::rows);
-    detail::require_tensor(kOp, "dx", op.dx, DType::f32, shape, Layout::rows);
-    detail::require_tensor(kOp, "dweight", op.dweight, DType::f64, {shape[2]});
+    detail::require_tensor(op_name, "dx", op.dx, DType::f32, shape, Layout::rows);
+    detail::require_tensor(op_name, "dweight", op.dweight, DType::f64, {shape[2]});
 }
 
 void rms_norm_forward(Context& context, const RmsNorm& op) {

@@ -221,9 +221,9 @@ class StridedTensor {
 
 /// max|a − b| / max|b|; infinite for a NaN or an infinity that one side lacks, or for other shapes.
 inline double relative_error(const Array& a, const Array& b) {
-    constexpr double kInfinite = std::numeric_limits<double>::infinity();
+    constexpr double infinite = std::numeric_limits<double>::infinity();
     if (!(a.shape == b.shape)) {
-        return kInfinite;
+        return infinite;
     }
     double difference = 0.0;
     double largest = 0.0;
@@ -232,7 +232,7 @@ inline double relative_error(const Array& a, const Array& b) {
         const double y = b.values[i];
         if (!std::isfinite(x) || !std::isfinite(y)) {
             if (x != y && !(std::isnan(x) && std::isnan(y))) {
-                return kInfinite;
+                return infinite;
             }
             continue;
         }
@@ -247,16 +247,16 @@ inline double relative_error(ConstTensorView a, const Array& b) {
 
 /// ‖a − b‖ / ‖b‖, with the same rule for NaN and infinity.
 inline double relative_norm_error(const Array& a, const Array& b) {
-    constexpr double kInfinite = std::numeric_limits<double>::infinity();
+    constexpr double infinite = std::numeric_limits<double>::infinity();
     if (!(a.shape == b.shape)) {
-        return kInfinite;
+        return infinite;
     }
     double difference = 0.0;
     double norm = 0.0;
     for (std::size_t i = 0; i < a.values.size(); ++i) {
         const double gap = a.values[i] - b.values[i];
         if (!std::isfinite(gap)) {
-            return kInfinite;
+            return infinite;
         }
         difference += gap * gap;
         norm += b.values[i] * b.values[i];

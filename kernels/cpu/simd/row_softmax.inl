@@ -33,11 +33,12 @@ constexpr std::int64_t kMaxClasses = 256;
 /// x = n·log 2 + r, |r| <= log(2)/2; exp(r) by its Taylor polynomial of degree 13, whose rest is
 /// below r¹⁴/14! = 4·10⁻¹⁸.
 [[gnu::always_inline]] inline VecDoubles exp_of_negative(VecDoubles x) {
-    constexpr double kLog2e = 1.4426950408889634;
-    constexpr double kLog2High = 0x1.62e42fefa3800p-1;  // 42 bits: exact when multiplied by n
-    constexpr double kLog2Low = 0x1.ef35793c76730p-45;
-    constexpr double kRound = 0x1.8p52;  // adding it rounds to a whole number, in the low bits
-    constexpr double kInverseFactorials[] = {1.0,
+    constexpr double log2e = 1.4426950408889634;
+    constexpr double log2_high = 0x1.62e42fefa3800p-1;  // 42 bits: exact when multiplied by n
+    constexpr double log2_low = 0x1.ef35793c76730p-45;
+    constexpr double rounding_shift =
+        0x1.8p52;  // adding it rounds to a whole number, in the low bits
+    constexpr double inverse_factorials[] = {1.0,
                                              1.0,
                                              1.0 / 2,
                                              1.0 / 6,
@@ -52,13 +53,13 @@ constexpr std::int64_t kMaxClasses = 256;
                                              1.0 / 479001600,
                                              1.0 / 6227020800};
     x = x < -700.0 ? all(-700.0) : x;
-    const VecDoubles shifted = x * kLog2e + kRound;
-    const VecDoubles n = shifted - kRound;
-    const VecDoubles r = fma(n, all(-kLog2Low), fma(n, all(-kLog2High), x));
-    VecDoubles sum = all(kInverseFactorials[13]);
+    const VecDoubles shifted = x * log2e + rounding_shift;
+    const VecDoubles n = shifted - rounding_shift;
+    const VecDoubles r = fma(n, all(-log2_low), fma(n, all(-log2_high), x));
+    VecDoubles sum = all(inverse_factorials[13]);
 #pragma GCC unroll 13
     for (int degree = 12; degree >= 0; --degree) {
-        sum = fma(sum, r, all(kInverseFactorials[degree]));
+        sum = fma(sum, r, all(inverse_factorials[degree]));
     }
     const VecLongs exponent = reinterpret_cast<VecLongs>(shifted)
                               << 52;  // n in the exponent's place
