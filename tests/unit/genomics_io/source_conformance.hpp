@@ -4,6 +4,7 @@
 #include "genomics_io/source.hpp"
 #include "tests/unit/genomics_io/sequence_files.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -40,7 +41,8 @@ using MakeSource =
     std::function<std::unique_ptr<io::SequenceSource>(const std::vector<Record>& records)>;
 
 /// Records of the lengths at which readers go wrong: none, one base, about a line, about the buffer
-/// of the file, about a segment, several of them.
+/// of the file, about a segment, several of them. Without U, of which the reverse strand keeps
+/// none.
 inline std::vector<Record> conformance_records() {
     std::mt19937 random(20240607);
     std::vector<Record> records;
@@ -48,6 +50,9 @@ inline std::vector<Record> conformance_records() {
          {0, 1, 59, 60, 61, 0, 119, 120, 65535, 65536, 131071, 131072, 131073, 262144, 700001, 3}) {
         records.push_back({"r" + std::to_string(records.size()),
                            length == 0 ? "" : random_bases(random, length, 50)});
+        std::string& bases = records.back().bases;
+        std::replace(bases.begin(), bases.end(), 'U', 'T');
+        std::replace(bases.begin(), bases.end(), 'u', 't');
     }
     return records;
 }

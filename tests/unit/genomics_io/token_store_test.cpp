@@ -1,0 +1,135 @@
+#include "genomics_io/token_store.hpp"
+
+#include "genomics_io/alphabet.hpp"
+#include "genomics_io/sample_windows.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tests/unit/genomics_io/sequence_files.hpp"
+
+#include <map>
+
+using namespace mambase;
+using namespace mambase::io;
+
+namespace {
+
+const Tokenizer& dna() {
+    return Tokenizer::named("dna");
+}
+
+std::string letters(std::span<const std::uint8_t> codes) {
+    std::string text;
+    for (const std::uint8_t code : codes) {
+        text.push_back(dna().letter(code));
+    }
+    return text;
+}
+
+TokenStore store_of(const std::vector<test::Record>& records, std::int64_t gap) {
+    const test::TempDir dir;
+    write_text(dir.file("in.fa"), test::fasta_text(records));
+    TokenStore store(dna(), gap);
+    store.add(dir.file("in.fa"), {});
+    return store;
+}
+
+}  // namespace
+
+TEST_CASE("a store holds the codes of its files, and where the runs are") {
+    const TokenStore store =
+        store_of({{"a", "NNNNACGTNNacgtRYKMTNNNN"}, {"b", ""}, {"c", "NNNN"}, {"d", "NACN"}}, 4);
+    REQUIRE(store.contigs().size() == 4);
+    CHECK(store.total_bases() == 31);
+    CHECK(store.find("d") == 3);
+    CHECK(store.find("e") == std::nullopt);
+    const StoredContig& a = store.contigs()[0];
+    CHECK(letters(a.codes) == "NNNNACGTNNacgtNNNNTNNNN");
+    CHECK(a.runs == std::vector<Interval>{{4, 14}, {18, 19}});
+    CHECK(a.summary.acgt == 9);
+    CHECK(a.summary.ambiguous == 4);
+    CHECK(a.summary.soft_masked == 4);
+    CHECK(a.summary.in_gaps == 12);
+    CHECK(store.contigs()[1].runs.empty());
+    CHECK(store.contigs()[2].runs.empty());
+    CHECK(store.contigs()[3].runs == std::vector<Interval>{{0, 4}});
+}
+
+TEST_CASE("a store refuses what it cannot hold apart") {
+    const test::TempDir dir;
+    write_text(dir.file("a.fa"), ">x\nAC\n>y\nAC\n");
+    write_text(dir.file("b.fa"), ">z\nAC\n>y\nAC\n");
+    write_text(dir.file("c.fa"), ">p\nACDEF\n");
+    TokenStore store(dna());
+    store.add(dir.file("a.fa"), {});
+    CHECK(test::error_of([&] { store.add(dir.file("b.fa"), {}); }) ==
+          "format: " + dir.file("b.fa") + ": record 1 (y): the name 'y' is that of a record of " +
+              dir.file("a.fa") + " already");
+    CHECK(test::error_of([&] { store.add(dir.file("c.fa"), {}); }) ==
+          "format: " + dir.file("c.fa") +
+              ": record 0 (p): 'E' is not a nucleotide code (is this protein?), at p:4-4");
+}
+
+TEST_CASE("sampled windows lie in one run and one interval, and every start comes up") {
+    std::mt19937 random(1);
+    const TokenStore store = store_of(
+        {{"a", test::random_bases(random, 300, 10)}, {"b", test::random_bases(random, 200, 10)}},
+        8);
+    const std::int64_t n = 12;
+    const std::vector<Region> intervals{{1, 50, 160}, {0, 20, 90}, {0, 80, 120}, {0, 120, 290}};
+    // The second and third overlap and count as one; the fourth only touches.
+    const std::vector<Region> joined{{0, 20, 120}, {0, 120, 290}, {1, 50, 160}};
+    std::map<std::pair<std::int64_t, std::int64_t>, int> expected;
+    for (const Region& interval : joined) {
+        for (const Interval& run :
+             store.contigs()[static_cast<std::size_t>(interval.contig)].runs) {
+            for (std::int64_t p = std::max(run.begin, interval.begin);
+                 p + n + 1 <= std::min(run.end, interval.end); ++p) {
+                expected[{interval.contig, p}] = 0;
+            }
+        }
+    }
+    const SampleWindows windows(store, intervals, n);
+    CHECK(windows.eligible_starts() == static_cast<std::int64_t>(expected.size()));
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(n) + 1);
+    std::vector<std::uint8_t> again(codes.size());
+    int reverse = 0;
+    const int draws = 200 * static_cast<int>(expected.size());
+    for (int i = 0; i < draws; ++i) {
+        const auto step = static_cast<std::uint64_t>(i / 16);
+        const auto lane = static_cast<std::uint64_t>(i % 16);
+        const SampledWindow window = windows.draw(42, step, lane, true, codes);
+        const auto found = expected.find({window.contig, window.start});
+        REQUIRE(found != expected.end());
+        ++found->second;
+        std::string text = letters(codes);
+        if (window.strand == Strand::reverse) {
+            ++reverse;
+            reverse_complement(text);
+        }
+        const StoredContig& contig = store.contigs()[static_cast<std::size_t>(window.contig)];
+        REQUIRE(text ==
+                letters(std::span(contig.codes)
+                            .subspan(static_cast<std::size_t>(window.start), codes.size())));
+        if (i % 50 == 0) {  // a draw depends on its arguments alone
+            const SampledWindow same = windows.draw(42, step, lane, true, again);
+            REQUIRE((same.start == window.start && again == codes));
+            REQUIRE(windows.draw(42, step, lane, false, again).strand == Strand::forward);
+        }
+    }
+    for (const auto& [start, count] : expected) {  // 200 on average, standard deviation 14
+        CHECK(count > 120);
+        CHECK(count < 280);
+    }
+    CHECK(std::abs(reverse - draws / 2) < draws / 20);
+}
+
+TEST_CASE("a window needs its context and one base more") {
+    const TokenStore store = store_of({{"a", "ACGTACGTNNNNACG"}}, 4);
+    CHECK(SampleWindows(store, {{0, 0, 15}}, 7).eligible_starts() == 1);
+    CHECK(test::error_of([&] {
+              SampleWindows(store, {{0, 0, 15}}, 8);
+          }) ==
+          "usage: no stretch of the sequence holds a window of 8 bases and the one after it: the "
+          "longest between gaps has 8; choose a --context below 8 or give more sequence");
+    CHECK_THAT(test::error_of([&] { SampleWindows(store, {}, 8); }),
+               Catch::StartsWith("usage: no stretch of the sequence holds"));
+}
