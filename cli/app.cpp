@@ -36,12 +36,12 @@ ExitCode print_not_yet(const std::string& line) {
 
 // As a shell would have to be told it: words with anything but plain characters in quotes.
 std::string quoted(const std::vector<std::string>& words) {
-    constexpr std::string_view kPlain =
+    constexpr std::string_view plain =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
     std::string out = "mambase";
     for (const std::string& word : words) {
         out += ' ';
-        if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
+        if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) {
             out += word;
             continue;
         }
@@ -62,6 +62,7 @@ ExitCode ending(Console& console, const Error& error) {
         if (signal == SIGUSR1) {
             return ExitCode::stopped;
         }
+        console.exit(128 + signal);
         die_by(signal);
     }
     if (error.code() == ErrorCode::io && stdout_reader_is_gone()) {
@@ -116,11 +117,12 @@ ExitCode run_and_report(const Command& command,
     }
     words.insert(words.end(), arguments.begin(), arguments.end());
     const ExitCode code = guarded_run(line, console, quoted(words));
-    console.exit(static_cast<int>(code));
     const int signal = stop_signal().load();
     if (code == ExitCode::stopped && (signal == SIGINT || signal == SIGTERM)) {
+        console.exit(128 + signal);
         die_by(signal);
     }
+    console.exit(static_cast<int>(code));
     return code;
 }
 

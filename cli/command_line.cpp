@@ -79,8 +79,8 @@ std::string not_yet_note(std::string_view command) {
 }
 
 std::string row_of(const Command& command) {
-    constexpr std::size_t kSummaryColumn = 18;
-    return entry(std::string(command.name), command.summary, kSummaryColumn);
+    constexpr std::size_t summary_column = 18;
+    return entry(std::string(command.name), command.summary, summary_column);
 }
 
 }  // namespace

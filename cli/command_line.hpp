@@ -15,6 +15,7 @@ class CommandLine {
     explicit CommandLine(const Command& command);
     CommandLine(const CommandLine&) = delete;
     CommandLine& operator=(const CommandLine&) = delete;
+    ~CommandLine() = default;
 
     /// Throws CLI::ParseError, NotYetAsked, Error{usage}.
     void parse(const std::vector<std::string>& arguments);

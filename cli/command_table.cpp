@@ -56,12 +56,12 @@ std::string_view nearest_command(std::string_view word) {
 }  // namespace
 
 std::span<const Command> command_table() {
-    static const std::array kTable = {
+    static const std::array table = {
         pretrain_command(),     evaluate_command(),      embed_command(),      model_show_command(),
         model_verify_command(), model_convert_command(), model_init_command(), bench_command(),
         version_command(),      help_command(),
     };
-    return kTable;
+    return table;
 }
 
 const Command* find_command(std::string_view name) {

@@ -19,8 +19,8 @@ constexpr double kRedrawSeconds = 0.1;
 constexpr double kProgressSeconds = 10.0;
 
 std::string hex_byte(unsigned char byte) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    return {kDigits[byte >> 4U], kDigits[byte & 15U]};
+    constexpr std::string_view digits = "0123456789abcdef";
+    return {digits[byte >> 4U], digits[byte & 15U]};
 }
 
 // Length of the UTF-8 sequence at the start of `text`, 0 where it is none.

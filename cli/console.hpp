@@ -28,7 +28,7 @@ class Console {
     void error(std::string_view text);
     /// How the run went: version, command line, device, times, memory.
     void closing(std::string_view version, std::string_view command_line, std::string_view device);
-    /// The last line of the log.
+    /// The last line of the log; as a shell counts: 128 and the signal for a death by one.
     void exit(int status);
 
   private:

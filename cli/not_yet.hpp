@@ -6,9 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace CLI {
-class App;
-}
+#include <CLI/App.hpp>
 
 namespace mambase::cli {
 

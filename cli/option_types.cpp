@@ -174,14 +174,14 @@ CLI::Option* add_flag(CLI::App& app,
 }
 
 double parse_duration(std::string_view text) {
-    constexpr std::string_view kUnits = "smhd";
-    constexpr double kSeconds[] = {1.0, 60.0, 3600.0, 86400.0};
+    constexpr std::string_view units = "smhd";
+    constexpr double seconds[] = {1.0, 60.0, 3600.0, 86400.0};
     double factor = 1.0;
     std::string_view number = text;
     if (!number.empty()) {
-        const std::size_t unit = kUnits.find(number.back());
+        const std::size_t unit = units.find(number.back());
         if (unit != std::string_view::npos) {
-            factor = kSeconds[unit];
+            factor = seconds[unit];
             number.remove_suffix(1);
         }
     }

@@ -42,7 +42,11 @@ void install_signal_handlers() {
     // Reading goes on by itself after the signal; the flag is looked at between pieces of work.
     action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
     for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
-        sigaction(signal, &action, nullptr);
+        struct sigaction inherited {};
+        sigaction(signal, nullptr, &inherited);
+        if (inherited.sa_handler != SIG_IGN) {  // as a shell's background jobs have SIGINT
+            sigaction(signal, &action, nullptr);
+        }
     }
     std::signal(SIGPIPE, SIG_IGN);  // NOLINT(cert-err33-c): cannot fail for this signal
 }
@@ -65,12 +69,12 @@ void die_by(int signal) {
 }
 
 void secure_standard_streams() {
-    constexpr std::array<int, 3> kWrongWay = {O_WRONLY, O_RDONLY, O_WRONLY};
+    constexpr std::array<int, 3> wrong_way = {O_WRONLY, O_RDONLY, O_WRONLY};
     for (int fd = 0; fd < 3; ++fd) {
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
             // The lowest free number is fd itself. Standard input and output are opened the wrong
             // way round so that using them still fails.
-            if (open("/dev/null", kWrongWay[static_cast<std::size_t>(fd)]) != fd) {
+            if (open("/dev/null", wrong_way[static_cast<std::size_t>(fd)]) != fd) {
                 std::_Exit(1);
             }
         }

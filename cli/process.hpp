@@ -8,7 +8,8 @@
 namespace mambase::cli {
 
 /// From now on SIGINT, SIGTERM and SIGUSR1 ask for an orderly stop through stop_signal(); a second
-/// one of the same kind kills at once. A lost reader (SIGPIPE) becomes a failing write.
+/// one of the same kind kills at once. Those that the parent has ignored stay so. A lost reader
+/// (SIGPIPE) becomes a failing write.
 void install_signal_handlers();
 
 /// The signal that asked for a stop, 0 while none has.

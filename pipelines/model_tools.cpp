@@ -79,6 +79,7 @@ void convert_model(const ConvertOptions& options, const Runtime& runtime) {
                        tokenizer.name(), " and ", in.context_or_default(), " bases"));
         }
     }
+    runtime.throw_if_stopped();
     model::convert(options.in, options.out, form, provenance, allocator);
 }
 
@@ -94,6 +95,7 @@ void init_model(const InitOptions& options, const Runtime& runtime) {
     model::Model model = model::Model::initialise(preset.model, options.seed, host_allocator());
     model.provenance() =
         provenance_of(io::Tokenizer::named("dna"), preset.context, options.seed, runtime);
+    runtime.throw_if_stopped();
     model::save_model(options.output, model);
 }
 

@@ -22,25 +22,25 @@ std::string cell(std::string text, std::size_t width) {
 }
 
 std::string table(const Report& report, const std::vector<pipelines::BenchRow>& rows) {
-    constexpr std::size_t kName = 30;
-    constexpr std::size_t kWidth = 11;
-    std::string out(kName, ' ');
+    constexpr std::size_t name_width = 30;
+    constexpr std::size_t width = 11;
+    std::string out(name_width, ' ');
     for (const char* const title :
          {"ms", "spread %", "ns/base", "Mbase/s", "products", "ratio", "GFLOP/s"}) {
-        out += cell(title, kWidth);
+        out += cell(title, width);
     }
     out += '\n';
     for (const pipelines::BenchRow& row : rows) {
         const bool has_products = row.product_seconds > 0.0;
         std::string line = row.what;
-        line.resize(std::max(kName, line.size()), ' ');
-        line += cell(format_fixed(1e3 * row.seconds, 3), kWidth);
-        line += cell(format_fixed(100.0 * row.spread, 1), kWidth);
-        line += cell(format_fixed(report.ns_per_base(row), 1), kWidth);
-        line += cell(format_fixed(report.megabases_per_second(row), 3), kWidth);
-        line += cell(has_products ? format_fixed(1e3 * row.product_seconds, 3) : "-", kWidth);
-        line += cell(has_products ? format_fixed(row.ratio(), 2) : "-", kWidth);
-        line += cell(has_products ? format_fixed(row.gflops(), 1) : "-", kWidth);
+        line.resize(std::max(name_width, line.size()), ' ');
+        line += cell(format_fixed(1e3 * row.seconds, 3), width);
+        line += cell(format_fixed(100.0 * row.spread, 1), width);
+        line += cell(format_fixed(report.ns_per_base(row), 1), width);
+        line += cell(format_fixed(report.megabases_per_second(row), 3), width);
+        line += cell(has_products ? format_fixed(1e3 * row.product_seconds, 3) : "-", width);
+        line += cell(has_products ? format_fixed(row.ratio(), 2) : "-", width);
+        line += cell(has_products ? format_fixed(row.gflops(), 1) : "-", width);
         out += line + '\n';
     }
     return out;

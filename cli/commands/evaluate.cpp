@@ -18,7 +18,7 @@ using Options = pipelines::EvaluateOptions;
 
 // "11", "1,2,11", "1-12", and lists of these.
 std::vector<int> parse_orders(std::string_view text) {
-    constexpr std::int64_t kHighestOrder =
+    constexpr std::int64_t highest_order =
         99;  // validate() knows what is possible; this bounds 1-1G
     std::vector<int> orders;
     for (const std::string_view part : split(text, ',')) {
@@ -27,7 +27,7 @@ std::vector<int> parse_orders(std::string_view text) {
         const std::int64_t last = dash == std::string_view::npos
                                       ? first
                                       : parse_size(part.substr(dash + 1), SizeUnits::decimal);
-        MAMBASE_REQUIRE(first <= last && last <= kHighestOrder, ErrorCode::usage,
+        MAMBASE_REQUIRE(first <= last && last <= highest_order, ErrorCode::usage,
                         concat("'", part,
                                "' is not an order of a Markov model, nor a range of "
                                "them"));
