@@ -25,17 +25,17 @@ constexpr Letters make_letters() {
     constexpr std::string_view from = "ACGTURYSWKMBDHVN";
     constexpr std::string_view to = "TGCAAYRSWMKVHDBN";
     for (std::size_t i = 0; i < from.size(); ++i) {
-        const auto upper = static_cast<std::size_t>(from[i]);
+        const auto upper = static_cast<std::uint8_t>(from[i]);
         letters.complements[upper] = to[i];
         letters.complements[upper | 0x20] = static_cast<char>(to[i] | 0x20);
     }
     for (const char base : std::string_view("ACGTU")) {
-        letters.bases[static_cast<std::size_t>(base)] = true;
-        letters.bases[static_cast<std::size_t>(base) | 0x20] = true;
+        letters.bases[static_cast<std::uint8_t>(base)] = true;
+        letters.bases[static_cast<std::uint8_t>(base) | 0x20] = true;
     }
     for (const char code : kAmbiguous) {
-        letters.ambiguous[static_cast<std::size_t>(code)] = true;
-        letters.ambiguous[static_cast<std::size_t>(code) | 0x20] = true;
+        letters.ambiguous[static_cast<std::uint8_t>(code)] = true;
+        letters.ambiguous[static_cast<std::uint8_t>(code) | 0x20] = true;
     }
     return letters;
 }

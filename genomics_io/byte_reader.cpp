@@ -70,9 +70,9 @@ ByteReader::ByteReader(std::string path, const ReadOptions& options, bool note_b
     if (blocks && note_blocks && bgzf_index_build_init(handle_.get()) != 0) {
         throw Error(ErrorCode::out_of_memory, "no memory for the index of blocks").at(path_);
     }
-    constexpr int kBlocksQueued = 256;  // HTSlib's own choice in bgzip
+    constexpr int blocks_queued = 256;  // HTSlib's own choice in bgzip
     if (blocks && options.threads > 0 &&
-        bgzf_mt(handle_.get(), options.threads + 1, kBlocksQueued) != 0) {
+        bgzf_mt(handle_.get(), options.threads + 1, blocks_queued) != 0) {
         throw Error(ErrorCode::io, "cannot start the threads that inflate").at(path_);
     }
 }
@@ -120,8 +120,8 @@ std::size_t ByteReader::read(std::span<char> out) {
 }
 
 void ByteReader::seek(std::int64_t offset, std::span<const BlockStart> blocks) {
-    constexpr std::int64_t kWorthReading = 1 << 16;  // cheaper to read over than to start anew
-    if (offset < position_ || offset - position_ > kWorthReading) {
+    constexpr std::int64_t worth_reading = 1 << 16;  // cheaper to read over than to start anew
+    if (offset < position_ || offset - position_ > worth_reading) {
         if (compression_ == Compression::bgzip) {
             const auto after = std::upper_bound(
                 blocks.begin(), blocks.end(), offset,

@@ -14,9 +14,10 @@ Compression compression_of(std::span<const std::uint8_t> first_bytes) {
         return Compression::none;
     }
     // An extra field (flag 4) whose first part is "BC" with two bytes (SAM format, section 4.1).
-    constexpr std::array<std::uint8_t, 4> kExtra{'B', 'C', 2, 0};
-    const bool blocks = first_bytes.size() >= kCompressionMagic && (first_bytes[3] & 4) != 0 &&
-                        std::equal(kExtra.begin(), kExtra.end(), first_bytes.begin() + 12);
+    constexpr std::array<std::uint8_t, 4> bgzip_field{'B', 'C', 2, 0};
+    const bool blocks =
+        first_bytes.size() >= kCompressionMagic && (first_bytes[3] & 4) != 0 &&
+        std::equal(bgzip_field.begin(), bgzip_field.end(), first_bytes.begin() + 12);
     return blocks ? Compression::bgzip : Compression::gzip;
 }
 

@@ -25,13 +25,13 @@ bool parse_number(std::string_view text, std::int64_t& out) {
 
 /// No offset that is computed from an entry may overflow.
 bool is_plausible(const FaiEntry& entry) {
-    constexpr std::int64_t kMost = std::int64_t{1} << 60;
-    if (entry.length > (kMost >> 12) || entry.offset > kMost) {
+    constexpr std::int64_t most = std::int64_t{1} << 60;
+    if (entry.length > (most >> 12) || entry.offset > most) {
         return false;
     }
     return entry.length == 0 ||
            (entry.line_bases > 0 && entry.line_bytes >= entry.line_bases &&
-            entry.line_bytes - entry.line_bases <= 2 && entry.line_bytes < kMost);
+            entry.line_bytes - entry.line_bases <= 2 && entry.line_bytes < most);
 }
 
 std::uint64_t little_endian(std::string_view bytes) {
@@ -80,15 +80,15 @@ std::vector<FaiEntry> parse_fai(std::string_view text, const std::string& path) 
 }
 
 std::vector<BlockStart> parse_gzi(std::string_view bytes, const std::string& path) {
-    constexpr std::size_t kEntry = 16;
-    constexpr std::uint64_t kMost = std::uint64_t{1} << 47;  // a virtual offset holds 48 bits
-    std::vector<BlockStart> blocks{{0, 0}};                  // the file leaves the first one out
-    bool good = bytes.size() >= 8 && (bytes.size() - 8) % kEntry == 0 &&
-                little_endian(bytes) == (bytes.size() - 8) / kEntry;
-    for (std::size_t at = 8; good && at < bytes.size(); at += kEntry) {
+    constexpr std::size_t entry_bytes = 16;
+    constexpr std::uint64_t most = std::uint64_t{1} << 47;  // a virtual offset holds 48 bits
+    std::vector<BlockStart> blocks{{0, 0}};                 // the file leaves the first one out
+    bool good = bytes.size() >= 8 && (bytes.size() - 8) % entry_bytes == 0 &&
+                little_endian(bytes) == (bytes.size() - 8) / entry_bytes;
+    for (std::size_t at = 8; good && at < bytes.size(); at += entry_bytes) {
         const std::uint64_t compressed = little_endian(bytes.substr(at));
         const std::uint64_t inflated = little_endian(bytes.substr(at + 8));
-        good = compressed < kMost && inflated < (std::uint64_t{1} << 62) &&
+        good = compressed < most && inflated < (std::uint64_t{1} << 62) &&
                static_cast<std::int64_t>(compressed) > blocks.back().compressed &&
                static_cast<std::int64_t>(inflated) >= blocks.back().inflated;
         blocks.push_back(

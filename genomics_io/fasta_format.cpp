@@ -87,11 +87,11 @@ void HeaderName::append(std::string_view piece) {
     if (whole_) {
         return;
     }
-    constexpr std::size_t kLongest = std::size_t{1} << 16;  // what is longer is no name
+    constexpr std::size_t longest = std::size_t{1} << 16;  // what is longer is no name
     const std::size_t end = piece.find_first_of(" \t\r\v\f");
     text_.append(piece.substr(0, end));
     whole_ = end != std::string_view::npos;
-    MAMBASE_REQUIRE(text_.size() <= kLongest, ErrorCode::format,
+    MAMBASE_REQUIRE(text_.size() <= longest, ErrorCode::format,
                     "the name of a record is longer than 65,536 bytes");
 }
 

@@ -61,8 +61,8 @@ std::string read_between(ByteReader& reader,
                          const FastaIndex& index,
                          std::int64_t begin,
                          std::int64_t end) {
-    constexpr std::int64_t kMost = std::int64_t{1} << 20;
-    std::string text(static_cast<std::size_t>(std::min(end - begin, kMost)), '\0');
+    constexpr std::int64_t most = std::int64_t{1} << 20;
+    std::string text(static_cast<std::size_t>(std::min(end - begin, most)), '\0');
     reader.seek(begin, index.blocks);
     text.resize(reader.read(text));
     return text;

@@ -31,7 +31,7 @@ std::optional<std::int64_t> parse_position(std::string_view text) {
         if (c < '0' || c > '9') {
             return std::nullopt;
         }
-        value = std::min(std::min(value, kMost / 10) * 10 + (c - '0'), kMost);
+        value = std::min(value * 10 + (c - '0'), kMost);
     }
     return value;
 }

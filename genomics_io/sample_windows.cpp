@@ -68,8 +68,8 @@ SampledWindow SampleWindows::draw(std::uint64_t seed,
                                   std::span<std::uint8_t> codes) const {
     MAMBASE_ASSERT(static_cast<std::int64_t>(codes.size()) == context_ + 1);
     // A stream of its own beside the other draws of a run, for any step below 2^48.
-    constexpr std::uint64_t kStream = std::uint64_t{0x5357} << 48;
-    const CounterRng rng(seed, kStream ^ step);
+    constexpr std::uint64_t own_stream = std::uint64_t{0x5357} << 48;
+    const CounterRng rng(seed, own_stream ^ step);
     const auto nth = static_cast<std::int64_t>(
         rng.below(2 * lane, static_cast<std::uint64_t>(eligible_starts())));
     const auto after = std::upper_bound(cumulative_.begin(), cumulative_.end(), nth);

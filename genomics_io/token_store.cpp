@@ -76,7 +76,7 @@ void TokenStore::add(const std::string& path, const ReadOptions& options) {
                 contig.summary.in_gaps -= run.size();
             }
             by_name_.emplace(contig.summary.name, static_cast<std::int64_t>(contigs_.size()));
-            contigs_.push_back(std::move(contig));
+            contigs_.push_back(std::exchange(contig, {}));
         }
     }
 }

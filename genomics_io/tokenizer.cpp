@@ -15,7 +15,7 @@
 
 namespace mambase::io {
 
-/// A tokenizer is a row of kSpecs below, and nothing else.
+/// A tokenizer is a row of the table in named(), and nothing else.
 struct Tokenizer::Spec {
     std::string_view name;
     int vocab_size;
@@ -56,12 +56,12 @@ constexpr std::size_t kBlock = 512;
                                           __m256i ids,
                                           std::uint8_t* codes,
                                           Tokenizer::Counts& counts) {
-    constexpr std::size_t kLanes = sizeof(__m256i);
-    static_assert(kBlock / kLanes <= 255);  // what a lane can count
+    constexpr std::size_t lanes = sizeof(__m256i);
+    static_assert(kBlock / lanes <= 255);  // what a lane can count
     __m256i legal = _mm256_set1_epi8(-1);
     __m256i n_count = _mm256_setzero_si256();
     __m256i lower_count = _mm256_setzero_si256();
-    for (std::size_t i = 0; i < kBlock; i += kLanes) {
+    for (std::size_t i = 0; i < kBlock; i += lanes) {
         const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bases + i));
         const __m256i upper_case = _mm256_andnot_si256(_mm256_set1_epi8(kLowerBit), bytes);
         const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi8(0x0F));
@@ -133,12 +133,13 @@ Tokenizer::Tokenizer(const Spec& spec)
 
 const Tokenizer& Tokenizer::named(std::string_view name) {
     static const std::vector<Tokenizer> tokenizers = [] {
-        constexpr std::array<Spec, 2> kSpecs{{
+        constexpr std::array<Spec, 2> specs{{
             {"dna", 16, {7, 8, 9, 10}, 11},
             {"bytes", 256, {'A', 'C', 'G', 'T'}, 'N'},
         }};
         std::vector<Tokenizer> made;
-        for (const Spec& spec : kSpecs) {
+        made.reserve(specs.size());
+        for (const Spec& spec : specs) {
             made.push_back(Tokenizer(spec));
         }
         return made;
