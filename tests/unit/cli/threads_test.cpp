@@ -34,7 +34,7 @@ void put(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("-@ counts additional threads and goes before every variable") {
+TEST_CASE("additional threads are counted by -@, which goes before every variable") {
     const Variable threads("MAMBASE_THREADS", "5");
     const Variable slurm("SLURM_CPUS_PER_TASK", "3");
     CHECK(computing_threads(0) == 1);
@@ -60,7 +60,7 @@ TEST_CASE("A variable that is no count is an error that names it") {
     }
 }
 
-TEST_CASE("The cgroup's quota is rounded up; the smallest on the way to the root counts") {
+TEST_CASE("The cgroup's quota is rounded up, the smallest on the way to the root counts") {
     const test::TempDir dir;
     const std::string root = dir.path();
     CHECK(cgroup_cpu_limit(root) == std::nullopt);

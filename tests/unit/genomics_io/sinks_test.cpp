@@ -52,7 +52,7 @@ TEST_CASE("halves: every one of them is kept, and what lies between goes to the 
     CHECK(to_half(-std::numeric_limits<float>::infinity()) == 0xFC00);
 }
 
-TEST_CASE("rows go to their place in any order; those never written are zero") {
+TEST_CASE("rows go to their place in any order, those never written are zero") {
     const test::TempDir dir;
     const RowType type = GENERATE(RowType::f16, RowType::f32);
     const std::string path = dir.file("out.npy");

@@ -81,7 +81,7 @@ TEST_CASE("step memory is taken in order and given back by scope") {
     CHECK(memory.high_water() == 64 + 832);
 }
 
-TEST_CASE("step memory that has outgrown its block becomes one block; then it allocates no more") {
+TEST_CASE("step memory that has outgrown its block becomes one block, then it allocates no more") {
     CountingAllocator allocator;
     StepMemory memory(allocator);
     const auto step = [&memory] {

@@ -142,7 +142,7 @@ TEST_CASE("training step: gradients add up over calls, and scale with the scale"
     CHECK(gradient(1, 0.25) == Approx(one / 4).epsilon(1e-5));
 }
 
-TEST_CASE("training step: targets of weight 0 are not looked at; no position is no step") {
+TEST_CASE("training step: targets of weight 0 are not looked at, no position is no step") {
     CpuContext context;
     const Model model = random_model(small_config(), 3);
     Batch batch = make_batch(1, 9, 8);
@@ -236,7 +236,7 @@ TEST_CASE("AdamW: the first step moves every value by the rate, decay where it a
           Approx(static_cast<double>(before) * (1.0 - 0.005) - 0.01).epsilon(1e-5));
 }
 
-TEST_CASE("AdamW: clipping scales the whole gradient; one that is not finite changes nothing") {
+TEST_CASE("AdamW: clipping scales the whole gradient, one that is not finite changes nothing") {
     CpuContext context;
     const auto moment_after = [&](double gradient, double clip) {
         Model model = random_model(small_config(), 3);

@@ -42,7 +42,7 @@ TEST_CASE("states: one array holds the convolution's and the scan's of every lay
     }
 }
 
-TEST_CASE("states: a lane is reset alone; a snapshot brings all back") {
+TEST_CASE("states: a lane is reset alone, a snapshot brings all back") {
     StateBank bank(small_config(), 3, host_allocator());
     fill(bank.values(), 7.0F);
     Tensor snapshot(host_allocator(), DType::f32, {bank.layout().count()}, "snapshot");

@@ -226,7 +226,7 @@ TEST_CASE("A time limit stops after whole steps, and run after run ends", "[pret
     CHECK(lab.file("out", "model.safetensors") == lab.file("unbroken", "model.safetensors"));
 }
 
-TEST_CASE("A finished run is done; its model is written again", "[pretrain]") {
+TEST_CASE("A finished run is done, its model is written again", "[pretrain]") {
     Lab lab;
     const PretrainReport first = lab.run(lab.options("out"));
     const std::string weights = lab.file("out", "model.safetensors");
