@@ -1,4 +1,4 @@
-# Fails when the objects of two SIMD levels define the same weak symbol: the linker would keep one of them for the
+# Fails when the objects of two SIMD levels define the same weak function: the linker would keep one of them for the
 # whole program, and a processor without that level would stop there.
 # Usage: cmake -DNM=<nm> -DOBJECTS=<object;…> -P weak_symbols_test.cmake
 set(seen 0)
@@ -9,9 +9,9 @@ foreach(object IN LISTS OBJECTS)
     set(level ${CMAKE_MATCH_1})
     math(EXPR seen "${seen} + 1")
     execute_process(COMMAND ${NM} --defined-only ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
-    string(REGEX MATCHALL "[^\n]* [VWuvw] [^\n]+" weak "${symbols}")
+    string(REGEX MATCHALL "[^\n]* [Ww] [^\n]+" weak "${symbols}")
     foreach(line IN LISTS weak)
-        string(REGEX REPLACE "^.* [VWuvw] " "" symbol "${line}")
+        string(REGEX REPLACE "^.* [Ww] " "" symbol "${line}")
         string(MAKE_C_IDENTIFIER "${symbol}" key)
         if(DEFINED level_of_${key} AND NOT level_of_${key} STREQUAL level)
             message(SEND_ERROR "${symbol} is weak in the objects of ${level_of_${key}} and of ${level}")
