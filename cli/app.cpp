@@ -85,9 +85,11 @@ ExitCode guarded_run(const CommandLine& line, Console& console, const std::strin
         std::string device;
         if (common.is_run) {
             runtime.threads = computing_threads(common.additional_threads);
-            runtime.device = choose_device(common);
-            device = concat(pipelines::backend_name(runtime.device), ", ", runtime.threads,
-                            runtime.threads == 1 ? " thread" : " threads");
+            const DeviceChoice choice = choose_device(common);
+            runtime.device = choice.device;
+            runtime.precision = choice.precision;
+            device = concat(pipelines::backend_name(runtime.device), ", ", name(runtime.precision),
+                            ", ", runtime.threads, runtime.threads == 1 ? " thread" : " threads");
             console.observer().info(concat("computing on ", device));
         }
         const ExitCode code = line.run(runtime);

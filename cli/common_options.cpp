@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "cli/option_types.hpp"
+#include "pipelines/build_info.hpp"
 
 #include <string_view>
 
@@ -67,7 +68,9 @@ void declare_run(CLI::App& app, CommonOptions& common) {
                });
     add_text(app, "--device", common.device, "auto|cpu|cuda|cuda:N", "Where to compute");
     add_choice(app, "--precision", common.precision, {"f32", "bf16"},
-               "Of activations; default f32 on the CPU, which has no other");
+               common.exact ? "Of activations; default f32"
+                            : "Of activations; default bf16 on CUDA, f32 on the CPU, which has no "
+                              "other");
     add_flag(app, "--no-PG", common.no_pg,
              "No command line and no date in outputs: the same bytes each time");
     declare_console(app, common);
@@ -131,16 +134,27 @@ void declare_dry_run(CLI::App& app, bool& dry_run) {
              "Print the plan: memory, size of the output, time; write nothing");
 }
 
-Device choose_device(const CommonOptions& common) {
-    MAMBASE_REQUIRE(!is_cuda_name(common.device), ErrorCode::device,
+DeviceChoice choose_device(const CommonOptions& common) {
+    const bool asks_cuda = is_cuda_name(common.device);
+    MAMBASE_REQUIRE(
+        asks_cuda || common.device == "auto" || common.device == "cpu", ErrorCode::usage,
+        concat("--device: '", common.device, "' is not one of auto, cpu, cuda, cuda:N"));
+    MAMBASE_REQUIRE(!asks_cuda || pipelines::has_cuda(), ErrorCode::device,
                     concat("--device ", common.device,
                            ": this build has no CUDA backend; use --device cpu or auto"));
-    MAMBASE_REQUIRE(
-        common.device == "auto" || common.device == "cpu", ErrorCode::usage,
-        concat("--device: '", common.device, "' is not one of auto, cpu, cuda, cuda:N"));
+    DeviceChoice choice;
+    if (asks_cuda || (common.device == "auto" && pipelines::cuda_devices() > 0)) {
+        choice.device.kind = Device::Kind::cuda;
+        if (common.device.starts_with("cuda:")) {
+            choice.device.index = std::stoi(common.device.substr(5));
+        }
+        const bool rounds = common.precision.empty() ? !common.exact : common.precision == "bf16";
+        choice.precision = rounds ? DType::bf16 : DType::f32;
+        return choice;
+    }
     MAMBASE_REQUIRE(common.precision != "bf16", ErrorCode::unsupported,
                     "--precision bf16: the CPU computes in f32 alone");
-    return Device{};
+    return choice;
 }
 
 }  // namespace mambase::cli

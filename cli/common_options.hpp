@@ -19,6 +19,7 @@ struct CommonOptions {
     std::optional<int> additional_threads;
     std::string device = "auto";
     std::string precision;  // empty: the device's default
+    bool exact = false;     // the default is f32 on CUDA too
     bool no_pg = false;
     bool quiet = false;
     bool verbose = false;
@@ -40,8 +41,14 @@ void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading);
 void declare_chunk(CLI::App& app, std::int64_t& chunk, const std::string& help);
 void declare_dry_run(CLI::App& app, bool& dry_run);
 
-/// What --device and --precision come to in this build. Throws Error{device} for a device that it
-/// has not, Error{unsupported} for a precision that the device has not, Error{usage} otherwise.
-Device choose_device(const CommonOptions& common);
+struct DeviceChoice {
+    Device device;
+    DType precision = DType::f32;  // of activations
+};
+
+/// What --device and --precision come to in this build, on this machine. Throws Error{device} for a
+/// device that it has not, Error{unsupported} for a precision that the device has not,
+/// Error{usage} otherwise.
+DeviceChoice choose_device(const CommonOptions& common);
 
 }  // namespace mambase::cli

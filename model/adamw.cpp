@@ -3,7 +3,6 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "kernels/ops/adamw.hpp"
-#include "model/zero.hpp"
 
 #include <cmath>
 
@@ -11,9 +10,9 @@ namespace mambase::model {
 
 namespace {
 
-Tensor zeros_like(const Param& param, Allocator& allocator) {
-    Tensor out(allocator, DType::f32, param.shape, "moment of " + param.name);
-    zero(out.view());
+Tensor zeros_like(const Param& param, DeviceQueue& queue) {
+    Tensor out(queue.memory(), DType::f32, param.shape, "moment of " + param.name);
+    zero(queue, out.view());
     return out;
 }
 
@@ -34,12 +33,12 @@ void AdamWOptions::validate() const {
     MAMBASE_REQUIRE(problems.empty(), ErrorCode::usage, problems);
 }
 
-AdamW::AdamW(const Model& model, const AdamWOptions& options, Allocator& allocator)
+AdamW::AdamW(const Model& model, const AdamWOptions& options, DeviceQueue& queue)
     : options_(options) {
     options.validate();
     for (const Param& param : model.params()) {
-        m_.push_back(zeros_like(param, allocator));
-        v_.push_back(zeros_like(param, allocator));
+        m_.push_back(zeros_like(param, queue));
+        v_.push_back(zeros_like(param, queue));
     }
 }
 

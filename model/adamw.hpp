@@ -3,6 +3,7 @@
 
 #include "kernels/ops/context.hpp"
 #include "kernels/tensor/buffer.hpp"
+#include "kernels/tensor/device_queue.hpp"
 #include "model/chunked_step.hpp"
 #include "model/model.hpp"
 
@@ -26,7 +27,8 @@ struct AdamWOptions {
 
 class AdamW {
   public:
-    AdamW(const Model& model, const AdamWOptions& options, Allocator& allocator);
+    /// On the device of `queue`, where the model is.
+    AdamW(const Model& model, const AdamWOptions& options, DeviceQueue& queue);
 
     /// One update with rate `lr`. Returns the global norm before clipping; throws Error{format}
     /// where it is not finite, and then nothing has changed.

@@ -11,7 +11,6 @@
 #include "kernels/ops/rms_norm.hpp"
 #include "model/forward.hpp"
 #include "model/mamba_block.hpp"
-#include "model/zero.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -44,8 +43,8 @@ class ChunkPass {
                   Gradients& gradients);
 
   private:
-    TensorView rows(std::int64_t width) const {
-        return context_.step.take(DType::f32, {batch_.ids.extent(0), batch_.ids.extent(1), width});
+    TensorView rows(DType type, std::int64_t width) const {
+        return context_.step.take(type, {batch_.ids.extent(0), batch_.ids.extent(1), width});
     }
     ConstTensorView weight(std::size_t index) const { return params_[index].value.view(); }
 
@@ -66,14 +65,14 @@ void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, Tensor
     const ModelConfig& config = model_.config();
     const std::int64_t lanes = batch_.ids.extent(0);
     const std::int64_t length = batch_.ids.extent(1);
-    const TensorView embedded = rows(config.d_model);
-    const TensorView added = rows(config.d_model);
+    const TensorView embedded = rows(DType::f32, config.d_model);
+    const TensorView added = rows(context_.activations, config.d_model);
     ops::embedding_forward(
         context_, {.ids = batch_.ids, .table = weight(params_.embedding()), .y = embedded});
     for (std::int64_t layer = 0; layer < config.n_layer; ++layer) {
         const bool first = layer == 0;
         BlockValues values = BlockValues::take(context_, config, lanes, length, true);
-        values.residual = first ? embedded : rows(config.d_model);
+        values.residual = first ? embedded : rows(DType::f32, config.d_model);
         BlockStates states{layout_.conv(states_in, layer), layout_.ssm(states_in, layer), {}, {}};
         if (states_out) {
             states.conv_out = layout_.conv(states_out, layer);
@@ -85,10 +84,10 @@ void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, Tensor
             .forward(context_, before, stream, {}, {}, values, states, added);
         values_.push_back(values);
     }
-    residual_ = rows(config.d_model);
-    normed_ = rows(config.d_model);
+    residual_ = rows(DType::f32, config.d_model);
+    normed_ = rows(context_.activations, config.d_model);
     rstd_ = context_.step.take(DType::f32, {lanes, length});
-    logits_ = rows(config.vocab_size);
+    logits_ = rows(DType::f32, config.vocab_size);
     ops::rms_norm_forward(context_, {.hidden = added,
                                      .residual_in = values_.back().residual,
                                      .weight = weight(params_.norm_f()),
@@ -114,16 +113,21 @@ void ChunkPass::backward(ConstTensorView states_in,
                          double scale,
                          Gradients& gradients) {
     const ModelConfig& config = model_.config();
-    const TensorView dstream = rows(config.d_model);
-    const TensorView dnormed = rows(config.d_model);
+    // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
+    // activations.
+    const bool rounds = context_.activations != DType::f32;
+    const TensorView dstream = rows(DType::f32, config.d_model);
+    const TensorView dadded = rounds ? rows(context_.activations, config.d_model) : dstream;
+    const TensorView dnormed = rows(context_.activations, config.d_model);
+    const TensorView dlogits = rounds ? rows(context_.activations, config.vocab_size) : logits_;
     ops::cross_entropy_backward(context_, {.logits = logits_,
                                            .targets = batch_.targets,
                                            .weight = batch_.weight,
                                            .scale = scale,
-                                           .dlogits = logits_});
+                                           .dlogits = dlogits});
     ops::linear_backward(context_, {.x = normed_,
                                     .weight = weight(params_.head()),
-                                    .dy = logits_,
+                                    .dy = dlogits,
                                     .dx = dnormed,
                                     .dweight = gradients.head(),
                                     .dbias = {}});
@@ -133,12 +137,13 @@ void ChunkPass::backward(ConstTensorView states_in,
                                       .dy = dnormed,
                                       .dresidual_out = {},
                                       .dx = dstream,
+                                      .dx_bf16 = rounds ? dadded : TensorView(),
                                       .dweight = gradients.of(params_.norm_f())});
     for (std::int64_t layer = config.n_layer - 1; layer >= 0; --layer) {
         const auto at = static_cast<std::size_t>(layer);
         blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, layout_.conv(dstates, layer),
-                             layout_.ssm(dstates, layer), gradients);
+                             layout_.ssm(states_in, layer), dstream, dadded,
+                             layout_.conv(dstates, layer), layout_.ssm(dstates, layer), gradients);
     }
     ops::embedding_backward(
         context_, {.ids = batch_.ids, .dy = dstream, .dtable = gradients.of(params_.embedding())});
@@ -163,8 +168,9 @@ void read_chunk(ops::Context& context,
                                          .loss_sum = loss_sum});
 }
 
-double sum_of(TensorView loss_sum) {
-    const auto lanes = loss_sum.as<double, 1>();
+double sum_of(ops::Context& context, TensorView loss_sum) {
+    const StepMemory::Scope scope(context.host);
+    const auto lanes = ops::on_host(context, loss_sum).as<const double, 1>();
     double total = 0.0;
     for (std::int64_t lane = 0; lane < lanes.extent[0]; ++lane) {
         MAMBASE_REQUIRE(
@@ -187,13 +193,13 @@ void check_batch(const TrainBatch& batch, const StateBank& states, std::int64_t 
 
 }  // namespace
 
-Gradients::Gradients(const Model& model, Allocator& allocator)
-    : head_index_(model.params().head()), tied_(model.config().tie_embeddings) {
+Gradients::Gradients(const Model& model, DeviceQueue& queue)
+    : queue_(&queue), head_index_(model.params().head()), tied_(model.config().tie_embeddings) {
     for (const Param& param : model.params()) {
-        sums_.emplace_back(allocator, DType::f64, param.shape, "gradient of " + param.name);
+        sums_.emplace_back(queue.memory(), DType::f64, param.shape, "gradient of " + param.name);
     }
     if (tied_) {
-        head_ = Tensor(allocator, DType::f64, model.params()[head_index_].shape,
+        head_ = Tensor(queue.memory(), DType::f64, model.params()[head_index_].shape,
                        "gradient of the head");
     }
     zero();
@@ -201,33 +207,34 @@ Gradients::Gradients(const Model& model, Allocator& allocator)
 
 void Gradients::zero() {
     for (Tensor& sum : sums_) {
-        model::zero(sum.view());
+        mambase::zero(*queue_, sum.view());
     }
     if (tied_) {
-        model::zero(head_.view());
+        mambase::zero(*queue_, head_.view());
     }
 }
 
-void Gradients::join_head() {
-    if (!tied_) {
-        return;
-    }
-    auto* const table = static_cast<double*>(sums_[head_index_].view().data());
-    auto* const part = static_cast<double*>(head_.view().data());
-    const std::int64_t count = head_.shape().count();
-    for (std::int64_t i = 0; i < count; ++i) {
-        table[i] += part[i];
-        part[i] = 0.0;
+void Gradients::join_head(ops::Context& context) {
+    if (tied_) {
+        ops::add(context, {.x = head_.view(), .y = sums_[head_index_].view()});
+        mambase::zero(*queue_, head_.view());
     }
 }
 
 double Gradients::norm(ops::Context& context) const {
-    const StepMemory::Scope scope(context.step);
-    const TensorView one = context.step.take(DType::f64, {1});
+    const StepMemory::Scope device_scope(context.step);
+    const StepMemory::Scope host_scope(context.host);
+    const auto count = static_cast<std::int64_t>(sums_.size());
+    const TensorView parts = context.step.take(DType::f64, {count});
+    for (std::int64_t i = 0; i < count; ++i) {
+        const Tensor& sum = sums_[static_cast<std::size_t>(i)];
+        ops::norm_sq(context, {.x = sum.view().reshape({sum.shape().count()}),
+                               .sum = parts.slice(0, i, i + 1)});
+    }
+    const auto values = ops::on_host(context, parts).as<const double, 1>();
     double total = 0.0;
-    for (const Tensor& sum : sums_) {
-        ops::norm_sq(context, {.x = sum.view().reshape({sum.shape().count()}), .sum = one});
-        total += *static_cast<const double*>(one.data());
+    for (std::int64_t i = 0; i < count; ++i) {
+        total += values(i);
     }
     return std::sqrt(total);
 }
@@ -251,8 +258,8 @@ double training_step(ops::Context& context,
     const TensorView starts = context.step.take(DType::f32, {chunks, states.layout().count()});
     const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
     const TensorView loss_sum = context.step.take(DType::f64, {states.lanes()});
-    zero(dstates);
-    zero(loss_sum);
+    zero(context.queue, dstates);
+    zero(context.queue, loss_sum);
     const auto start_of = [&](std::int64_t k) {
         return starts.slice(0, k, k + 1).reshape({states.layout().count()});
     };
@@ -273,12 +280,12 @@ double training_step(ops::Context& context,
         pass.forward(start_of(k), last ? states.values() : TensorView(),
                      last ? loss_sum : TensorView());
         if (last) {
-            states.require_finite();
+            states.require_finite(context);
         }
         pass.backward(start_of(k), dstates, scale, gradients);
     }
-    gradients.join_head();
-    return sum_of(loss_sum);
+    gradients.join_head(context);
+    return sum_of(context, loss_sum);
 }
 
 }  // namespace mambase::model

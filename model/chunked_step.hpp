@@ -3,6 +3,7 @@
 
 #include "kernels/ops/context.hpp"
 #include "kernels/tensor/buffer.hpp"
+#include "kernels/tensor/device_queue.hpp"
 #include "kernels/tensor/view.hpp"
 #include "model/model.hpp"
 #include "model/state_bank.hpp"
@@ -13,6 +14,7 @@
 
 namespace mambase::model {
 
+/// On the context's device.
 struct TrainBatch {
     ConstTensorView ids;      // [B,T] u8, T the whole window
     ConstTensorView targets;  // [B,T] u8
@@ -22,8 +24,8 @@ struct TrainBatch {
 /// Sums of every parameter's gradient, in double precision.
 class Gradients {
   public:
-    /// All zero.
-    Gradients(const Model& model, Allocator& allocator);
+    /// All zero. On the device of `queue`, which outlives it.
+    Gradients(const Model& model, DeviceQueue& queue);
     void zero();
     std::size_t size() const noexcept { return sums_.size(); }
     /// In the order and shapes of the ParamTable, f64.
@@ -36,9 +38,10 @@ class Gradients {
     /// the order of additions must not depend on how chunks interleave look-up and head.
     TensorView head() { return tied_ ? head_.view() : sums_[head_index_].view(); }
     /// Adds a tied head's part to the embedding's.
-    void join_head();
+    void join_head(ops::Context& context);
 
   private:
+    DeviceQueue* queue_;
     std::vector<Tensor> sums_;
     Tensor head_;
     std::size_t head_index_;

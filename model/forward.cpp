@@ -14,8 +14,8 @@ namespace {
 
 /// The stream between blocks: what has been added up, and what the last block adds to it.
 struct Stream {
-    TensorView residual;  // [B,T,D]
-    TensorView added;     // [B,T,D]
+    TensorView residual;  // [B,T,D] f32
+    TensorView added;     // [B,T,D] activations
 };
 
 /// The first `blocks` blocks over one chunk, at least one.
@@ -41,7 +41,7 @@ void run_blocks(ops::Context& context,
             .forward(context, layer == 0 ? TensorView() : stream.added, stream.residual,
                      chunk.valid, chunk.segment, values, states, stream.added);
     }
-    bank.require_finite();
+    bank.require_finite(context);
 }
 
 void check_chunk(const Model& model,
@@ -82,8 +82,8 @@ void forward_hidden(ops::Context& context,
         return;
     }
     const StepMemory::Scope scope(context.step);
-    const auto rows = [&] { return context.step.take(DType::f32, hidden.shape()); };
-    const Stream stream{rows(), rows()};
+    const auto rows = [&](DType type) { return context.step.take(type, hidden.shape()); };
+    const Stream stream{rows(DType::f32), rows(context.activations)};
     run_blocks(context, model, chunk, bank, layer == kLastLayer ? config.n_layer : layer, stream);
     // The stream after block k is added up by the norm that follows; of the two results, one is
     // what was asked for.
@@ -93,7 +93,7 @@ void forward_hidden(ops::Context& context,
                                     .weight = params[params.norm_f()].value.view(),
                                     .eps = config.norm_eps,
                                     .residual_out = normed ? stream.residual : hidden,
-                                    .y = normed ? hidden : rows(),
+                                    .y = normed ? hidden : rows(context.activations),
                                     .rstd = {}});
 }
 
@@ -105,8 +105,8 @@ void forward_logits(ops::Context& context,
     const ModelConfig& config = model.config();
     check_chunk(model, chunk, bank, kLastLayer, logits.shape(), config.vocab_size);
     const StepMemory::Scope scope(context.step);
-    const TensorView hidden =
-        context.step.take(DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), config.d_model});
+    const TensorView hidden = context.step.take(
+        context.activations, {chunk.ids.extent(0), chunk.ids.extent(1), config.d_model});
     forward_hidden(context, model, chunk, bank, kLastLayer, hidden);
     if (logits.count() > 0) {
         ops::linear_forward(context, {.x = hidden,

@@ -13,8 +13,8 @@ namespace mambase::model {
 /// After the final norm.
 inline constexpr std::int64_t kLastLayer = -1;
 
-/// T positions of B lanes; any T >= 0. How a record is cut into chunks does not change a bit of
-/// what comes out.
+/// T positions of B lanes, on the context's device; any T >= 0. How a record is cut into chunks
+/// does not change a bit of what comes out.
 struct Chunk {
     ConstTensorView ids;      // [B,T] u8, each below V
     ConstTensorView valid;    // [B]   i64, optional: positions that count, default T
@@ -23,8 +23,9 @@ struct Chunk {
 
 /// Runs one chunk from the states in `bank`, which go on to after the chunk (through every layer
 /// that `layer` needs and no further). layer: 0 = token embedding, k = residual stream after block
-/// k, kLastLayer = after the final norm. hidden [B,T,D] f32, contiguous; rows from valid on are
-/// unspecified. Throws Error{format} naming layer and lane where a state is no longer finite.
+/// k, kLastLayer = after the final norm. hidden [B,T,D] f32 (after the final norm also the
+/// context's activations), contiguous; rows from valid on are unspecified. Throws Error{format}
+/// naming layer and lane where a state is no longer finite.
 void forward_hidden(ops::Context& context,
                     const Model& model,
                     const Chunk& chunk,

@@ -45,7 +45,7 @@ BlockValues BlockValues::take(ops::Context& context,
                               std::int64_t length,
                               bool for_backward) {
     const auto rows = [&](std::int64_t width) {
-        return context.step.take(DType::f32, {lanes, length, width});
+        return context.step.take(context.activations, {lanes, length, width});
     };
     BlockValues out;
     out.normed = rows(config.d_model);
@@ -130,6 +130,7 @@ void MambaBlock::backward(ops::Context& context,
                           ConstTensorView conv_in,
                           ConstTensorView ssm_in,
                           TensorView dstream,
+                          TensorView dadded,
                           TensorView dconv,
                           TensorView dssm,
                           Gradients& gradients) const {
@@ -138,7 +139,7 @@ void MambaBlock::backward(ops::Context& context,
     const std::int64_t rank = config_.dt_rank;
     const std::int64_t state = config_.d_state;
     const auto like = [&](const TensorView& view) {
-        return context.step.take(DType::f32, view.shape());
+        return context.step.take(view.dtype(), view.shape());
     };
     const auto sums =
         views_of<TensorView>(at_, config_, [&](std::size_t index) { return gradients.of(index); });
@@ -149,7 +150,7 @@ void MambaBlock::backward(ops::Context& context,
     const TensorView dx_dbl = like(values.x_dbl);
     ops::linear_backward(context, {.x = values.gated,
                                    .weight = weights_.out_proj,
-                                   .dy = dstream,
+                                   .dy = dadded,
                                    .dx = dgated,
                                    .dweight = sums.out_proj,
                                    .dbias = sums.out_proj_bias});
@@ -209,13 +210,15 @@ void MambaBlock::backward(ops::Context& context,
                                    .dx = dnormed,
                                    .dweight = sums.in_proj,
                                    .dbias = sums.in_proj_bias});
-    ops::rms_norm_backward(context, {.residual_out = values.residual,
-                                     .weight = weights_.norm,
-                                     .rstd = values.rstd,
-                                     .dy = dnormed,
-                                     .dresidual_out = dstream,
-                                     .dx = dstream,
-                                     .dweight = sums.norm});
+    ops::rms_norm_backward(context,
+                           {.residual_out = values.residual,
+                            .weight = weights_.norm,
+                            .rstd = values.rstd,
+                            .dy = dnormed,
+                            .dresidual_out = dstream,
+                            .dx = dstream,
+                            .dx_bf16 = dadded.dtype() == DType::bf16 ? dadded : TensorView(),
+                            .dweight = sums.norm});
 }
 
 }  // namespace mambase::model

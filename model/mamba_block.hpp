@@ -73,13 +73,15 @@ class MambaBlock {
                  const BlockStates& states,
                  TensorView out) const;
 
-    /// dstream [B,T,D]: gradient of the stream after this block; becomes that of the stream before
-    /// it. dconv, dssm: gradients of the states after the chunk; become those before it.
+    /// dstream [B,T,D] f32: gradient of the stream after this block; becomes that of the stream
+    /// before it. dadded: the same in the type of the activations; dstream itself where that is
+    /// f32. dconv, dssm: gradients of the states after the chunk; become those before it.
     void backward(ops::Context& context,
                   const BlockValues& values,
                   ConstTensorView conv_in,
                   ConstTensorView ssm_in,
                   TensorView dstream,
+                  TensorView dadded,
                   TensorView dconv,
                   TensorView dssm,
                   Gradients& gradients) const;

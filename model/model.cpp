@@ -157,6 +157,24 @@ Model Model::uninitialised(const ModelConfig& config, Allocator& allocator) {
     return {std::move(file), allocator};
 }
 
+Model Model::copy_in(Allocator& allocator, DeviceQueue& queue) const {
+    Model out(file_, allocator);
+    for (std::size_t i = 0; i < params_.size(); ++i) {
+        copy(queue, params_[i].value.view(), out.params_[i].value.view());
+    }
+    queue.wait();
+    return out;
+}
+
+Model Model::on_device(DeviceQueue& queue) && {
+    return queue.device().kind == Device::Kind::cpu ? std::move(*this)
+                                                    : copy_in(queue.memory(), queue);
+}
+
+Model Model::on_host(DeviceQueue& queue) const {
+    return copy_in(host_allocator(), queue);
+}
+
 std::string Model::hash() const {
     Sha256 hash;
     for (const Param& param : params_) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/tensor/buffer.hpp"
+#include "kernels/tensor/device_queue.hpp"
 #include "model/config.hpp"
 #include "model/param_table.hpp"
 
@@ -26,6 +27,12 @@ class Model {
     /// Values undefined: for a caller that fills params() itself.
     static Model uninitialised(const ModelConfig& config, Allocator& allocator);
 
+    /// The same weights in the memory of `queue`, which outlives the model: this model itself where
+    /// that is the host. Only a model on the host can be saved or hashed.
+    Model on_device(DeviceQueue& queue) &&;
+    /// A copy on the host of a model on the device of `queue`.
+    Model on_host(DeviceQueue& queue) const;
+
     const ModelConfig& config() const noexcept { return file_.model; }
     ParamTable& params() noexcept { return params_; }
     const ParamTable& params() const noexcept { return params_; }
@@ -43,6 +50,7 @@ class Model {
 
   private:
     Model(ConfigFile file, Allocator& allocator);
+    Model copy_in(Allocator& allocator, DeviceQueue& queue) const;
     ConfigFile file_;
     ParamTable params_;
 };

@@ -2,10 +2,10 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "model/zero.hpp"
+#include "kernels/ops/elementwise.hpp"
 
 #include <bit>
-#include <cstring>
+#include <cmath>
 
 namespace mambase::model {
 
@@ -56,42 +56,45 @@ ConstTensorView StateLayout::ssm(ConstTensorView values, std::int64_t layer) con
     return part(values, layer * (conv_count_ + ssm_count_) + conv_count_, ssm_shape_);
 }
 
-StateBank::StateBank(const ModelConfig& config, std::int64_t lanes, Allocator& allocator)
-    : layout_(config, lanes), values_(allocator, DType::f32, {layout_.count()}, "states") {
+StateBank::StateBank(const ModelConfig& config, std::int64_t lanes, DeviceQueue& queue)
+    : layout_(config, lanes),
+      queue_(&queue),
+      values_(queue.memory(), DType::f32, {layout_.count()}, "states") {
     reset();
 }
 
 void StateBank::reset(std::int64_t lane) {
     for (std::int64_t layer = 0; layer < layout_.layers(); ++layer) {
-        zero(conv(layer).slice(0, lane, lane + 1));
-        zero(ssm(layer).slice(0, lane, lane + 1));
+        zero(*queue_, conv(layer).slice(0, lane, lane + 1));
+        zero(*queue_, ssm(layer).slice(0, lane, lane + 1));
     }
 }
 
 void StateBank::reset() {
-    zero(values_.view());
+    zero(*queue_, values_.view());
 }
 
 void StateBank::snapshot(TensorView out) const {
-    MAMBASE_REQUIRE(out.count() == layout_.count() && out.dtype() == DType::f32, ErrorCode::shape,
-                    "a snapshot has another size than the states");
-    std::memcpy(out.data(), values_.view().data(), static_cast<std::size_t>(bytes()));
+    copy(*queue_, values(), out);
 }
 
 void StateBank::restore(ConstTensorView in) {
-    MAMBASE_REQUIRE(in.count() == layout_.count() && in.dtype() == DType::f32, ErrorCode::shape,
-                    "a snapshot has another size than the states");
-    std::memcpy(values_.view().data(), in.data(), static_cast<std::size_t>(bytes()));
+    copy(*queue_, in, values_.view());
 }
 
-void StateBank::require_finite() const {
-    if (is_finite(values())) {
+void StateBank::require_finite(ops::Context& context) const {
+    const StepMemory::Scope device_scope(context.step);
+    const StepMemory::Scope host_scope(context.host);
+    const TensorView sum = context.step.take(DType::f64, {1});
+    ops::norm_sq(context, {.x = values(), .sum = sum});
+    if (std::isfinite(*static_cast<const double*>(ops::on_host(context, sum).data()))) {
         return;
     }
+    const ConstTensorView bad = ops::on_host(context, values());
     for (std::int64_t layer = 0; layer < layout_.layers(); ++layer) {
         for (std::int64_t lane = 0; lane < lanes(); ++lane) {
-            MAMBASE_REQUIRE(is_finite(layout_.conv(values(), layer).slice(0, lane, lane + 1)) &&
-                                is_finite(layout_.ssm(values(), layer).slice(0, lane, lane + 1)),
+            MAMBASE_REQUIRE(is_finite(layout_.conv(bad, layer).slice(0, lane, lane + 1)) &&
+                                is_finite(layout_.ssm(bad, layer).slice(0, lane, lane + 1)),
                             ErrorCode::format,
                             concat("the state of layer ", layer, " in lane ", lane,
                                    " is no longer finite: the model has diverged, or its weights "

@@ -1,7 +1,9 @@
 // The states of all layers and lanes: the only thing that survives between chunks.
 #pragma once
 
+#include "kernels/ops/context.hpp"
 #include "kernels/tensor/buffer.hpp"
+#include "kernels/tensor/device_queue.hpp"
 #include "kernels/tensor/view.hpp"
 #include "model/config.hpp"
 
@@ -36,8 +38,8 @@ class StateLayout {
 
 class StateBank {
   public:
-    /// All zero: every lane at the start of a record.
-    StateBank(const ModelConfig& config, std::int64_t lanes, Allocator& allocator);
+    /// All zero: every lane at the start of a record. On the device of `queue`, which outlives it.
+    StateBank(const ModelConfig& config, std::int64_t lanes, DeviceQueue& queue);
 
     const StateLayout& layout() const noexcept { return layout_; }
     std::int64_t lanes() const noexcept { return layout_.lanes(); }
@@ -56,10 +58,11 @@ class StateBank {
     void restore(ConstTensorView in);
 
     /// Throws Error{format} naming layer and lane where a state holds a NaN or an infinity.
-    void require_finite() const;
+    void require_finite(ops::Context& context) const;
 
   private:
     StateLayout layout_;
+    DeviceQueue* queue_;
     Tensor values_;
 };
 

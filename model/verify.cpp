@@ -33,37 +33,38 @@ std::string scientific(double value) {
 /// The files' own sizes are checked before anything is taken from them.
 class Comparison {
   public:
-    Comparison(ops::Context& context,
-               Allocator& allocator,
-               const Model& model,
-               const std::string& path);
+    Comparison(ops::Context& context, const Model& model, const std::string& path);
     std::vector<VerifyLine> run();
 
   private:
-    TensorView take(DType dtype, const Shape& shape) { return context_.step.take(dtype, shape); }
+    TensorView take(DType dtype, const Shape& shape) { return context_.host.take(dtype, shape); }
+    /// Of the device, for what the model is to write.
+    TensorView result(const Shape& shape) { return context_.step.take(DType::f32, shape); }
     ConstTensorView read(const std::string& name, const Shape& shape);
-    StateBank fresh_states() { return {model_.config(), batch_, allocator_}; }
+    StateBank fresh_states() { return {model_.config(), batch_, context_.queue}; }
     double mean_loss(ConstTensorView logits) const;
     void compare_logits();
     void compare_hidden();
     void compare_gradients();
 
     ops::Context& context_;
-    Allocator& allocator_;
     const Model& model_;
     const SafetensorsFile file_;
-    const StepMemory::Scope scope_;
+    const StepMemory::Scope device_scope_;
+    const StepMemory::Scope host_scope_;
     std::int64_t batch_ = 0;
     std::int64_t length_ = 0;
-    TensorView ids_;  // [B,L] u8
+    TensorView ids_;            // [B,L] u8
+    ConstTensorView sequence_;  // the same where the model reads it
     std::vector<VerifyLine> lines_;
 };
 
-Comparison::Comparison(ops::Context& context,
-                       Allocator& allocator,
-                       const Model& model,
-                       const std::string& path)
-    : context_(context), allocator_(allocator), model_(model), file_(path), scope_(context.step) {
+Comparison::Comparison(ops::Context& context, const Model& model, const std::string& path)
+    : context_(context),
+      model_(model),
+      file_(path),
+      device_scope_(context.step),
+      host_scope_(context.host) {
     const Shape shape = file_.at("input_ids").shape;
     if (shape.rank() != 2 || shape[0] < 1 || shape[1] < 2) {
         throw Error(ErrorCode::format,
@@ -85,6 +86,7 @@ Comparison::Comparison(ops::Context& context,
         }
         to[i] = static_cast<std::uint8_t>(from[i]);
     }
+    sequence_ = ops::on_device(context, ids_);
 }
 
 ConstTensorView Comparison::read(const std::string& name, const Shape& shape) {
@@ -168,9 +170,10 @@ void Comparison::compare_logits() {
     }
     const Shape shape{batch_, length_, model_.config().vocab_size};
     const ConstTensorView theirs = read(name, shape);
-    const TensorView ours = take(DType::f32, shape);
+    const TensorView logits = result(shape);
     StateBank states = fresh_states();
-    forward_logits(context_, model_, {ids_, {}, {}}, states, ours);
+    forward_logits(context_, model_, {sequence_, {}, {}}, states, logits);
+    const ConstTensorView ours = ops::on_host(context_, logits);
     const std::string against = name == "logits" ? "" : concat(" (against ", name, ")");
     lines_.push_back(
         judged(largest_difference("logits" + against, ours, theirs), kLogitsBound, false));
@@ -190,13 +193,15 @@ void Comparison::compare_hidden() {
         if (file_.find(name) == nullptr) {
             continue;
         }
-        const StepMemory::Scope scope(context_.step);
+        const StepMemory::Scope device_scope(context_.step);
+        const StepMemory::Scope host_scope(context_.host);
         const ConstTensorView theirs = read(name, shape);
-        const TensorView ours = take(DType::f32, shape);
+        const TensorView hidden = result(shape);
         StateBank states = fresh_states();
-        forward_hidden(context_, model_, {ids_, {}, {}}, states,
-                       layer == layers ? kLastLayer : layer + 1, ours);
-        lines_.push_back(judged(largest_difference(name, ours, theirs), kHiddenBound, true));
+        forward_hidden(context_, model_, {sequence_, {}, {}}, states,
+                       layer == layers ? kLastLayer : layer + 1, hidden);
+        lines_.push_back(judged(largest_difference(name, ops::on_host(context_, hidden), theirs),
+                                kHiddenBound, true));
     }
 }
 
@@ -209,11 +214,12 @@ void Comparison::compare_gradients() {
     }
     const TensorView weight = take(DType::f32, {batch_, length_ - 1});
     std::fill_n(static_cast<float*>(weight.data()), weight.count(), 1.0F);
-    Gradients gradients(model_, allocator_);
+    Gradients gradients(model_, context_.queue);
     StateBank states = fresh_states();
     training_step(context_, model_,
-                  {ids_.slice(1, 0, length_ - 1), ids_.slice(1, 1, length_), weight}, length_,
-                  1.0 / static_cast<double>(weight.count()), states, gradients);
+                  {sequence_.slice(1, 0, length_ - 1), sequence_.slice(1, 1, length_),
+                   ops::on_device(context_, weight)},
+                  length_, 1.0 / static_cast<double>(weight.count()), states, gradients);
     for (const SafetensorsEntry& entry : entries) {
         if (!entry.name.starts_with(kGradient)) {
             continue;
@@ -226,11 +232,12 @@ void Comparison::compare_gradients() {
                         concat("tensor ", entry.name, " is of no parameter of the model"))
                 .at(file_.path());
         }
-        const StepMemory::Scope scope(context_.step);
+        const StepMemory::Scope scope(context_.host);
         const ConstTensorView theirs = read(entry.name, param->shape);
         const auto index = static_cast<std::size_t>(param - model_.params().begin());
-        lines_.push_back(judged(norm_of_difference(entry.name, gradients.of(index), theirs),
-                                kGradientBound, true));
+        lines_.push_back(judged(
+            norm_of_difference(entry.name, ops::on_host(context_, gradients.of(index)), theirs),
+            kGradientBound, true));
     }
 }
 
@@ -258,17 +265,15 @@ std::string VerifyReport::text() const {
     return out;
 }
 
-VerifyReport verify(ops::Context& context,
-                    Allocator& allocator,
-                    const std::string& dir,
-                    const std::string& expected) {
-    const Model model = Model::load(dir, allocator);
+VerifyReport verify(ops::Context& context, const std::string& dir, const std::string& expected) {
+    Model model = Model::load(dir, host_allocator());
     VerifyReport report;
     report.summary = concat("ok    ", dir, ": ", model.params().size(), " tensors, ",
                             format_count(model.params().count()),
                             " values, header, shapes and finiteness; sha256 ", model.hash(), "\n");
     if (!expected.empty()) {
-        report.lines = Comparison(context, allocator, model, expected).run();
+        report.lines =
+            Comparison(context, std::move(model).on_device(context.queue), expected).run();
     }
     return report;
 }

@@ -37,7 +37,6 @@ struct VerifyReport {
 ///   for i the number of blocks what comes out of the final norm.
 /// - `grad.<parameter>`: relative 1e-4, of the mean loss.
 VerifyReport verify(ops::Context& context,
-                    Allocator& allocator,
                     const std::string& dir,
                     const std::string& expected = {});
 

@@ -70,8 +70,8 @@ class ModelBench {
     ModelBench(const model::ModelConfig& config, std::int64_t length, std::uint64_t seed)
         : length_(length),
           model_(model::Model::initialise(config, seed, host_allocator())),
-          gradients_(model_, host_allocator()),
-          optimizer_(model_, {}, host_allocator()),
+          gradients_(model_, host_queue()),
+          optimizer_(model_, {}, host_queue()),
           codes_(host_allocator(), DType::u8, {1, length + 1}, "bench sequence"),
           weight_(host_allocator(), DType::f32, {1, length}, "bench weights"),
           logits_(host_allocator(), DType::f32, {1, length, config.vocab_size}, "bench logits") {
@@ -86,14 +86,14 @@ class ModelBench {
     }
 
     void forward(ops::Context& context) {
-        model::StateBank states(model_.config(), 1, host_allocator());
+        model::StateBank states(model_.config(), 1, host_queue());
         model::forward_logits(context, model_, {codes_.view().slice(1, 0, length_), {}, {}}, states,
                               logits_.view());
     }
 
     /// Gradients of one lane and the update.
     void step(ops::Context& context) {
-        model::StateBank states(model_.config(), 1, host_allocator());
+        model::StateBank states(model_.config(), 1, host_queue());
         gradients_.zero();
         const model::TrainBatch batch{codes_.view().slice(1, 0, length_),
                                       codes_.view().slice(1, 1, length_ + 1), weight_.view()};

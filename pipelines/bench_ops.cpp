@@ -51,6 +51,7 @@ OpBench norm_bench(Tensors& from, const model::ModelConfig& config, std::int64_t
                                 .dy = op.y,
                                 .dresidual_out = op.hidden,
                                 .dx = from.f32(shape),
+                                .dx_bf16 = {},
                                 .dweight = from.sums({config.d_model})};
     return {"rms_norm", 0.0, [op](ops::Context& context) { rms_norm_forward(context, op); },
             [grad](ops::Context& context) { rms_norm_backward(context, grad); }};

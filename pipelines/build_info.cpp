@@ -1,13 +1,25 @@
 #include "pipelines/build_info.hpp"
 
 #include "genomics_io/htslib_version.hpp"
-#include "kernels/ops/op_table.hpp"
+#include "kernels/ops/context.hpp"
 #include "model/config.hpp"
 
 namespace mambase::pipelines {
 
 std::string backend_name(Device device) {
-    return ops::op_table(device).name;
+    return ops::device_name(device);
+}
+
+bool has_cuda() {
+    return ops::has_backend(Device::Kind::cuda);
+}
+
+int cuda_devices() {
+    return ops::device_count(Device::Kind::cuda);
+}
+
+std::string cuda_summary() {
+    return ops::cuda_summary();
 }
 
 std::string_view htslib_version() {

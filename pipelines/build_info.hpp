@@ -8,8 +8,15 @@
 
 namespace mambase::pipelines {
 
-/// The backend of a device and its instruction set: "cpu avx2". Throws as ops::op_table does.
+/// The backend of a device with its instruction set or card: "cpu avx2". Throws as ops::op_table
+/// does.
 std::string backend_name(Device device);
+/// Whether this build has the CUDA backend.
+bool has_cuda();
+/// CUDA devices that are visible to this build, usable or not.
+int cuda_devices();
+/// One line: runtime, driver, devices.
+std::string cuda_summary();
 
 std::string_view htslib_version();
 

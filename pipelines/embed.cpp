@@ -151,7 +151,7 @@ class EmbedRun {
                  const StrandRows::Sink& sink,
                  const SpanOf& span_of) {
         StrandRows rows(strand, options_.bin, width_, tokenizer_, sink);
-        HiddenLanes lanes(engine_, model_, options_.reading.chunk, options_.layer,
+        HiddenLanes lanes(engine_, model_, engine_.chunk(options_.reading.chunk), options_.layer,
                           [&](const HiddenRows& hidden) {
                               const auto span = static_cast<std::size_t>(hidden.source.tag);
                               rows.take(hidden, plan_.spans[span]);
@@ -232,7 +232,9 @@ void EmbedOptions::validate() const {
 EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
     options.validate();
     Engine engine(runtime);
-    const model::Model model = model::Model::load(options.model, engine.allocator());
+    model::Model loaded = model::Model::load(options.model, host_allocator());
+    const std::string hash = loaded.hash();
+    const model::Model model = std::move(loaded).on_device(engine.queue());
     const model::ModelConfig& config = model.config();
     MAMBASE_REQUIRE(options.layer <= config.n_layer, ErrorCode::usage,
                     concat("there is no layer ", options.layer, "; the model has ", config.n_layer,
@@ -241,7 +243,8 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
         choose_tokenizer(model, options.model, options.reading.tokenizer);
     EmbedReport report;
     report.context = choose_context(model, options.reading, runtime.observer);
-    const io::WindowOptions windows = window_options(options.reading, report.context);
+    const io::WindowOptions windows =
+        window_options(options.reading, report.context, engine.chunk(options.reading.chunk));
     EmbedPlan plan = plan_embedding(options, config.d_model, windows, runtime.observer);
     report.dim = plan.dim;
     if (options.dry_run) {
@@ -271,7 +274,7 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
     report.rows_table = embedding_stem(options.output) + ".rows.tsv";
     report.description = embedding_stem(options.output) + ".json";
     write_rows_table(report.rows_table, plan.spans, options);
-    write_description(report.description, options, report, model, tokenizer, runtime);
+    write_description(report.description, options, report, hash, tokenizer, runtime);
     try {
         array.finish(report.rows);
     } catch (...) {  // what lies beside it means nothing without the array

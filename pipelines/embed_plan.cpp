@@ -180,7 +180,8 @@ std::string describe(const EmbedPlan& plan,
             concat("under TMPDIR: ",
                    format_bytes(RowSpool::bytes(plan.spool_rows, model.config().d_model)), "\n");
     }
-    return text + forward_plan(engine, model, tokenizer, options.reading.chunk, plan.computed);
+    return text + forward_plan(engine, model, tokenizer, engine.chunk(options.reading.chunk),
+                               plan.computed);
 }
 
 }  // namespace mambase::pipelines

@@ -31,7 +31,7 @@ void write_rows_table(const std::string& path,
 void write_description(const std::string& path,
                        const EmbedOptions& options,
                        const EmbedReport& report,
-                       const model::Model& model,
+                       const std::string& model_hash,
                        const io::Tokenizer& tokenizer,
                        const Runtime& runtime) {
     using nlohmann::ordered_json;
@@ -45,7 +45,7 @@ void write_description(const std::string& path,
     json["shape"] = {report.rows, report.dim};
     json["dtype"] = options.dtype == io::RowType::f16 ? "f16" : "f32";
     json["rows"] = file_name(report.rows_table);
-    json["model"] = model.hash();
+    json["model"] = model_hash;
     json["layer"] =
         options.layer == model::kLastLayer ? ordered_json("last") : ordered_json(options.layer);
     json["strand"] = name(options.strand);

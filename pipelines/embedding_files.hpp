@@ -1,7 +1,7 @@
 // What lies beside an array of embeddings: which rows are whose, and what the numbers are.
 #pragma once
 
-#include "model/model.hpp"
+#include "genomics_io/tokenizer.hpp"
 #include "pipelines/embed.hpp"
 #include "pipelines/embedding_rows.hpp"
 #include "pipelines/runtime.hpp"
@@ -26,7 +26,7 @@ void write_rows_table(const std::string& path,
 void write_description(const std::string& path,
                        const EmbedOptions& options,
                        const EmbedReport& report,
-                       const model::Model& model,
+                       const std::string& model_hash,
                        const io::Tokenizer& tokenizer,
                        const Runtime& runtime);
 

@@ -1,13 +1,37 @@
 #include "pipelines/engine.hpp"
 
+#include "base/checked_math.hpp"
+#include "kernels/ops/op_table.hpp"
+
 namespace mambase::pipelines {
 
+namespace {
+
+std::unique_ptr<DeviceQueue> open(Device device) {
+    return device.kind == Device::Kind::cpu ? nullptr : ops::open_device(device);
+}
+
+}  // namespace
+
 Engine::Engine(const Runtime& runtime)
-    : allocator_(host_allocator()),
+    : device_(open(runtime.device)),
       pool_(runtime.threads),
-      step_(allocator_),
-      context_{runtime.device, ops::op_table(runtime.device), pool_, step_} {
+      step_(device_ ? device_->memory() : host_allocator()),
+      host_(device_ ? device_->host_memory() : host_allocator()),
+      context_(ops::op_table(runtime.device),
+               pool_,
+               step_,
+               device_ ? host_ : step_,
+               device_ ? *device_ : host_queue(),
+               runtime.precision) {
     set_flush_denormals();
+}
+
+std::int64_t Engine::chunk(std::int64_t asked) const {
+    if (!on_gpu()) {
+        return asked > 0 ? asked : rows_together();
+    }
+    return asked > 0 ? round_up(asked, context_.table.gradient_tile) : rows_together();
 }
 
 }  // namespace mambase::pipelines

@@ -1,32 +1,51 @@
-// What computes: the threads, the step memory and the ops of one device.
+// What computes: the threads, the memory and the ops of one device.
 #pragma once
 
 #include "base/thread_pool.hpp"
 #include "kernels/ops/context.hpp"
 #include "kernels/tensor/buffer.hpp"
+#include "kernels/tensor/device_queue.hpp"
 #include "pipelines/runtime.hpp"
+
+#include <cstdint>
+#include <memory>
 
 namespace mambase::pipelines {
 
 /// One per run; used by one thread at a time, which it sets to flush denormals.
 class Engine {
   public:
-    /// Throws Error{unsupported} where this build has no backend for the device.
+    /// Throws Error{unsupported} where this build has no backend for the device, Error{device}
+    /// where the device cannot be used.
     explicit Engine(const Runtime& runtime);
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
     ~Engine() = default;
 
-    /// For weights, states and what else outlives a chunk.
-    Allocator& allocator() noexcept { return allocator_; }
+    /// Where weights, states and what else outlives a chunk are.
+    DeviceQueue& queue() noexcept { return context_.queue; }
     ThreadPool& pool() noexcept { return pool_; }
-    StepMemory& step() noexcept { return step_; }
+    StepMemory& step() noexcept { return context_.step; }
+    /// Step memory of the host; on the CPU the same as step().
+    StepMemory& host() noexcept { return context_.host; }
     ops::Context& context() noexcept { return context_; }
 
+    /// Positions of a lane at once: what is asked for (0: as suits the device), rounded up to what
+    /// the backend cuts by, so that where a chunk ends changes no result.
+    std::int64_t chunk(std::int64_t asked) const;
+    /// Positions of all lanes of one call, as long as one lane's chunk is below, and most lanes.
+    std::int64_t rows_together() const noexcept { return on_gpu() ? 1 << 18 : 8192; }
+    std::int64_t most_lanes() const noexcept { return on_gpu() ? 4096 : 64; }
+    /// Positions whose gradients are computed together.
+    std::int64_t training_rows() const noexcept { return on_gpu() ? 1 << 17 : 8192; }
+
   private:
-    Allocator& allocator_;
+    bool on_gpu() const noexcept { return device_ != nullptr; }
+
+    std::unique_ptr<DeviceQueue> device_;  // null: the host
     ThreadPool pool_;
     StepMemory step_;
+    StepMemory host_;
     ops::Context context_;
 };
 

@@ -175,7 +175,7 @@ std::string plan_text(Engine& engine,
     return concat("sequence: ", format_count(count.bases), " bases in ",
                   format_count(count.records), work.fasta ? " regions" : " records", "\n",
                   "context: ", context == kWholeContext ? "whole" : format_count(context), "\n",
-                  forward_plan(engine, model, tokenizer, options.chunk,
+                  forward_plan(engine, model, tokenizer, engine.chunk(options.chunk),
                                bases_computed(count.bases, context)));
 }
 
@@ -275,11 +275,13 @@ EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) 
     options.validate();
     const ReadingOptions& reading = options.reading;
     Engine engine(runtime);
-    const model::Model model = model::Model::load(options.model, engine.allocator());
+    const model::Model model =
+        model::Model::load(options.model, host_allocator()).on_device(engine.queue());
+    const std::int64_t chunk = engine.chunk(reading.chunk);
     const io::Tokenizer& tokenizer = choose_tokenizer(model, options.model, reading.tokenizer);
     EvaluateReport report;
     report.context = choose_context(model, reading, runtime.observer);
-    const io::WindowOptions windows = window_options(reading, report.context);
+    const io::WindowOptions windows = window_options(reading, report.context, chunk);
     const Work work = plan_work(reading, runtime.observer);
     if (options.dry_run) {
         report.plan = plan_text(engine, model, tokenizer, work, reading, report.context);
@@ -290,7 +292,7 @@ EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) 
     std::optional<MarkovBaseline> baseline = fit_baseline(options, tokenizer, runtime);
     Sums sums(report.context, options.by == EvaluateOptions::By::contig ? &table : nullptr);
     Progress progress(runtime.observer, 0);
-    LossLanes lanes(engine, model, tokenizer, reading.chunk, [&](const LossRows& rows) {
+    LossLanes lanes(engine, model, tokenizer, chunk, [&](const LossRows& rows) {
         sums.take(rows);
         progress.advance(rows.count, *rows.source.piece.name);
     });

@@ -11,9 +11,6 @@ namespace {
 /// The token id of a code: the model never sees the soft-mask bit.
 constexpr std::uint8_t kIdBits = 0x7F;
 
-/// A batch of more lanes gains nothing, and its states would outgrow the caches.
-constexpr std::int64_t kMostLanes = 64;
-
 std::int64_t length_of(const io::WindowPiece& piece) {
     return static_cast<std::int64_t>(piece.codes.size());
 }
@@ -33,12 +30,8 @@ void next_codes(const LaneSlice& slice, std::uint8_t n, std::uint8_t* out) {
 
 }  // namespace
 
-Lanes::Lanes(Engine& engine,
-             const model::Model& model,
-             std::int64_t chunk,
-             Compute compute,
-             std::int64_t rows)
-    : engine_(engine), model_(model), chunk_(chunk), rows_(rows), compute_(std::move(compute)) {}
+Lanes::Lanes(Engine& engine, const model::Model& model, std::int64_t chunk, Compute compute)
+    : engine_(engine), model_(model), chunk_(chunk), compute_(std::move(compute)) {}
 
 void Lanes::add(TaggedPiece piece) {
     const std::int64_t length = length_of(piece.piece);
@@ -55,7 +48,7 @@ void Lanes::add(TaggedPiece piece) {
     // Lanes shorter than the longest are computed through to its end, so no more than half of a
     // call may be such filling.
     const bool wasteful = lanes * longest > 2 * (pending_codes_ + length);
-    if (lanes > kMostLanes || lanes * longest > rows_ || wasteful) {
+    if (lanes > engine_.most_lanes() || lanes * longest > engine_.rows_together() || wasteful) {
         flush();
     }
     pending_longest_ = std::max(pending_longest_, length);
@@ -76,7 +69,7 @@ void Lanes::flush() {
     if (lanes_ && lanes_->lanes() == lanes) {
         lanes_->reset();
     } else {
-        lanes_.emplace(model_.config(), lanes, engine_.allocator());
+        lanes_.emplace(model_.config(), lanes, engine_.queue());
     }
     call(slices, pending_longest_, *lanes_);
     pending_.clear();
@@ -86,7 +79,7 @@ void Lanes::flush() {
 
 void Lanes::run_alone(const TaggedPiece& piece) {
     if (!carried_) {
-        carried_.emplace(model_.config(), 1, engine_.allocator());
+        carried_.emplace(model_.config(), 1, engine_.queue());
     }
     if (piece.piece.first) {
         carried_->reset();
@@ -100,9 +93,10 @@ void Lanes::run_alone(const TaggedPiece& piece) {
 
 void Lanes::call(std::span<const LaneSlice> lanes, std::int64_t length, model::StateBank& bank) {
     const auto batch = static_cast<std::int64_t>(lanes.size());
-    const StepMemory::Scope scope(engine_.step());
-    const TensorView ids = engine_.step().take(DType::u8, {batch, length});
-    const TensorView valid = engine_.step().take(DType::i64, {batch});
+    const StepMemory::Scope device_scope(engine_.step());
+    const StepMemory::Scope host_scope(engine_.host());
+    const TensorView ids = engine_.host().take(DType::u8, {batch, length});
+    const TensorView valid = engine_.host().take(DType::i64, {batch});
     const auto id = ids.as<std::uint8_t, 2>();
     const auto counts = valid.as<std::int64_t, 1>();
     for (std::int64_t b = 0; b < batch; ++b) {
@@ -115,7 +109,11 @@ void Lanes::call(std::span<const LaneSlice> lanes, std::int64_t length, model::S
         std::fill(row + slice.count, row + length, std::uint8_t{0});
         counts(b) = slice.count;
     }
-    compute_({.ids = ids, .valid = valid, .segment = {}}, bank, lanes);
+    ops::Context& context = engine_.context();
+    compute_({.ids = ops::on_device(context, ids),
+              .valid = ops::on_device(context, valid),
+              .segment = {}},
+             bank, lanes);
 }
 
 namespace {
@@ -127,11 +125,12 @@ void compute_hidden(Engine& engine,
                     const model::Chunk& chunk,
                     model::StateBank& bank,
                     std::span<const LaneSlice> lanes) {
-    const StepMemory::Scope scope(engine.step());
+    const StepMemory::Scope device_scope(engine.step());
+    const StepMemory::Scope host_scope(engine.host());
     const TensorView hidden = engine.step().take(
         DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), model.config().d_model});
     model::forward_hidden(engine.context(), model, chunk, bank, layer, hidden);
-    const auto rows = hidden.as<float, 3>();
+    const auto rows = ops::on_host(engine.context(), hidden).as<const float, 3>();
     for (std::size_t b = 0; b < lanes.size(); ++b) {
         const LaneSlice& slice = lanes[b];
         const io::WindowPiece& piece = slice.source->piece;
@@ -146,20 +145,16 @@ void compute_hidden(Engine& engine,
     }
 }
 
-/// Views of one call of LossLanes, [B,T] each.
-struct LossViews {
-    TensorView codes;    // u8, with soft mask
-    TensorView targets;  // u8
-    TensorView weight;   // f32
-    TensorView loss;     // f64
-    TensorView best;     // u8
+/// What one call of LossLanes scores, [B,T] each, on the host.
+struct Targets {
+    TensorView codes;   // u8, with soft mask
+    TensorView ids;     // u8
+    TensorView weight;  // f32
 
-    LossViews(StepMemory& step, std::int64_t batch, std::int64_t length)
-        : codes(step.take(DType::u8, {batch, length})),
-          targets(step.take(DType::u8, {batch, length})),
-          weight(step.take(DType::f32, {batch, length})),
-          loss(step.take(DType::f64, {batch, length})),
-          best(step.take(DType::u8, {batch, length})) {}
+    Targets(StepMemory& host, std::int64_t batch, std::int64_t length)
+        : codes(host.take(DType::u8, {batch, length})),
+          ids(host.take(DType::u8, {batch, length})),
+          weight(host.take(DType::f32, {batch, length})) {}
 };
 
 /// The positions of a slice whose next base counts, [begin, end) of the slice.
@@ -175,9 +170,9 @@ io::Interval scored_part(const LaneSlice& slice) {
 
 void fill_targets(std::span<const LaneSlice> lanes,
                   const io::Tokenizer& tokenizer,
-                  const LossViews& views) {
+                  const Targets& views) {
     const auto codes = views.codes.as<std::uint8_t, 2>();
-    const auto targets = views.targets.as<std::uint8_t, 2>();
+    const auto targets = views.ids.as<std::uint8_t, 2>();
     const auto weight = views.weight.as<float, 2>();
     for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
         const LaneSlice& slice = lanes[lane];
@@ -203,26 +198,32 @@ void compute_losses(Engine& engine,
                     std::span<const LaneSlice> lanes) {
     const std::int64_t batch = chunk.ids.extent(0);
     const std::int64_t length = chunk.ids.extent(1);
-    const StepMemory::Scope scope(engine.step());
-    const LossViews views(engine.step(), batch, length);
-    fill_targets(lanes, tokenizer, views);
+    ops::Context& context = engine.context();
+    const StepMemory::Scope device_scope(engine.step());
+    const StepMemory::Scope host_scope(engine.host());
+    const Targets targets(engine.host(), batch, length);
+    fill_targets(lanes, tokenizer, targets);
     const std::array<std::uint8_t, 4> acgt = tokenizer.acgt();
-    model::forward_losses(engine.context(), model, chunk, bank,
-                          {.targets = views.targets,
-                           .weight = views.weight,
-                           .support = ConstTensorView(acgt.data(), DType::u8, {4}),
-                           .loss = views.loss,
-                           .best = views.best});
+    const TensorView loss = engine.step().take(DType::f64, {batch, length});
+    const TensorView best = engine.step().take(DType::u8, {batch, length});
+    model::forward_losses(
+        context, model, chunk, bank,
+        {.targets = ops::on_device(context, targets.ids),
+         .weight = ops::on_device(context, targets.weight),
+         .support = ops::on_device(context, ConstTensorView(acgt.data(), DType::u8, {4})),
+         .loss = loss,
+         .best = best});
+    const auto nats = ops::on_host(context, loss).as<const double, 2>();
+    const auto likeliest = ops::on_host(context, best).as<const std::uint8_t, 2>();
     for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
         const auto b = static_cast<std::int64_t>(lane);
         const LaneSlice& slice = lanes[lane];
         const io::Interval scored = scored_part(slice);
         if (scored.size() > 0) {
             sink({*slice.source, slice.source->piece.begin + slice.offset + 1 + scored.begin,
-                  scored.size(), &views.codes.as<std::uint8_t, 2>()(b, scored.begin),
-                  &views.weight.as<float, 2>()(b, scored.begin),
-                  &views.loss.as<double, 2>()(b, scored.begin),
-                  &views.best.as<std::uint8_t, 2>()(b, scored.begin)});
+                  scored.size(), &targets.codes.as<std::uint8_t, 2>()(b, scored.begin),
+                  &targets.weight.as<float, 2>()(b, scored.begin), &nats(b, scored.begin),
+                  &likeliest(b, scored.begin)});
         }
     }
 }

@@ -39,18 +39,13 @@ struct LaneSlice {
 /// a call in that order too.
 class Lanes {
   public:
-    /// Computes one call: `chunk` holds the ids of the slices, lane by lane, and `bank` their
-    /// states.
+    /// Computes one call: `chunk` holds the ids of the slices, lane by lane, on the engine's
+    /// device, and `bank` their states.
     using Compute = std::function<void(
         const model::Chunk& chunk, model::StateBank& bank, std::span<const LaneSlice> lanes)>;
 
-    /// `chunk`: positions of a lane at once. `rows`: positions of all lanes at once, as long as
-    /// one lane's chunk is below.
-    Lanes(Engine& engine,
-          const model::Model& model,
-          std::int64_t chunk,
-          Compute compute,
-          std::int64_t rows = 8192);
+    /// `chunk`: positions of a lane at once, as Engine::chunk gives them.
+    Lanes(Engine& engine, const model::Model& model, std::int64_t chunk, Compute compute);
 
     /// Pieces of one window have to come one after the other. Computes when a call is full.
     void add(TaggedPiece piece);
@@ -64,7 +59,6 @@ class Lanes {
     Engine& engine_;
     const model::Model& model_;
     std::int64_t chunk_;
-    std::int64_t rows_;
     Compute compute_;
     std::vector<TaggedPiece> pending_;
     std::int64_t pending_longest_ = 0;

@@ -48,7 +48,7 @@ model::VerifyReport verify_model(const std::string& dir,
                                  const std::string& expected,
                                  const Runtime& runtime) {
     Engine engine(runtime);
-    return model::verify(engine.context(), engine.allocator(), dir, expected);
+    return model::verify(engine.context(), dir, expected);
 }
 
 void ConvertOptions::validate() const {

@@ -155,16 +155,17 @@ Training::Training(const PretrainOptions& options, const Runtime& runtime)
     : options_(options),
       runtime_(runtime),
       engine_(runtime),
-      start_(make_start(options, engine_.allocator())),
+      start_(make_start(options)),
       store_(read_inputs(options, *start_.tokenizer, runtime)),
-      recipe_(make_recipe(options, start_, store_.total_bases())),
+      recipe_(make_recipe(options, start_, store_.total_bases(), engine_)),
       chunk_(options.chunk > 0 ? std::min(options.chunk, recipe_.context) : recipe_.context),
       split_(split_data(store_, recipe_.context)),
       valid_(thin_out(split_.valid, recipe_.valid_windows)),
       windows_(store_, split_.train, recipe_.context),
       digest_(data_digest(store_)),
       values_(named_values(recipe_, start_, digest_)),
-      state_(std::move(start_.model), recipe_.optimizer, engine_.allocator()),
+      state_(
+          std::move(start_.model).on_device(engine_.queue()), recipe_.optimizer, engine_.queue()),
       step_(recipe_, windows_, *start_.tokenizer, state_.model, chunk_, engine_) {}
 
 PretrainReport Training::run(const std::optional<std::string>& resume_from) {
@@ -233,7 +234,7 @@ void Training::open_output(const std::optional<std::string>& resume_from) {
     make_directories(options_.output);
     std::string earlier;
     if (resume_from) {
-        load_train_state(*resume_from, state_, values_, engine_.allocator());
+        load_train_state(*resume_from, state_, values_, engine_.queue());
         first_step_ = done();
         const std::string log = concat(parent_directory(*resume_from), "/", kMetricsName);
         if (exists(log)) {
@@ -280,12 +281,12 @@ double Training::one_step() {
 void Training::evaluate() {
     if (!valid_.empty()) {
         const Stopwatch watch;
-        const ValidationResult result = validate_model(engine_, model(), store_, valid_, chunk_);
+        const ValidationResult result =
+            validate_model(engine_, model(), store_, valid_, engine_.chunk(chunk_));
         metrics_->add(ValidMetrics{done(), result.nats, result.bases, watch.seconds()});
         const bool is_best = !state_.best || result.nats < state_.best->nats;
         if (is_best) {
-            state_.best =
-                BestModel{done(), result.nats, copy_weights(model(), engine_.allocator())};
+            state_.best = BestModel{done(), result.nats, copy_weights(model(), engine_.queue())};
         }
         runtime_.observer.info(
             concat("step ", format_count(done()), ": ", format_fixed(bits(result.nats), 4),
@@ -296,7 +297,7 @@ void Training::evaluate() {
 
 void Training::save() {
     metrics_->flush();
-    save_train_state(path(kStateName), state_, values_);
+    save_train_state(path(kStateName), state_, values_, engine_.context());
 }
 
 void Training::report_progress() const {
@@ -321,10 +322,11 @@ void Training::write_model() {
     provenance.tool_version = runtime_.version;
     model().provenance() = provenance;
     if (state_.best) {
-        set_weights(model(), state_.best->weights);
+        set_weights(model(), state_.best->weights, engine_.queue());
     }
-    model::save_model(options_.output, model());
-    model_hash_ = model().hash();
+    const model::Model trained = model().on_host(engine_.queue());
+    model::save_model(options_.output, trained);
+    model_hash_ = trained.hash();
 }
 
 PretrainReport Training::finish(PretrainEnd end) {

@@ -29,7 +29,7 @@ void ReadingOptions::collect_violations(std::vector<std::string>& out) const {
     if (gap < 1) {
         out.emplace_back(concat("the gap is at least 1 base, not ", gap));
     }
-    if (chunk < 1) {
+    if (chunk < 0) {
         out.emplace_back(concat("the chunk is at least 1 base, not ", chunk));
     }
 }
@@ -102,11 +102,13 @@ std::int64_t choose_context(const model::Model& model,
     return asked;
 }
 
-io::WindowOptions window_options(const ReadingOptions& options, std::int64_t context) {
+io::WindowOptions window_options(const ReadingOptions& options,
+                                 std::int64_t context,
+                                 std::int64_t chunk) {
     io::WindowOptions windows;
     windows.context = context;
     windows.gap = options.gap;
-    windows.piece = std::max(windows.piece, options.chunk);
+    windows.piece = std::max(windows.piece, chunk);
     return windows;
 }
 

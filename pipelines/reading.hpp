@@ -27,7 +27,8 @@ struct ReadingOptions {
     std::string bed;                      // intervals, after those of `regions`
     std::optional<std::int64_t> context;  // N or kWholeContext; empty: the model's validated one
     std::int64_t gap = 1000;              // bases not A, C, G, T that end a run
-    std::int64_t chunk = 8192;            // bases of a window held at once; changes no result
+    std::int64_t chunk = 0;               // bases of a window held at once; 0: as suits the device.
+                                          // Changes no result
     std::string tokenizer;                // for a model that does not name its own
     bool ignore_eof = false;              // bgzip without its end marker is fine
 
@@ -53,7 +54,10 @@ std::int64_t choose_context(const model::Model& model,
                             const ReadingOptions& options,
                             const Observer& observer);
 
-io::WindowOptions window_options(const ReadingOptions& options, std::int64_t context);
+/// `chunk`: as Engine::chunk gives it.
+io::WindowOptions window_options(const ReadingOptions& options,
+                                 std::int64_t context,
+                                 std::int64_t chunk);
 
 /// The regions that are asked for, those of `regions` first, in order. Error{not_found, usage} as
 /// io::parse_region and io::read_bed.

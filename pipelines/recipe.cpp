@@ -14,7 +14,6 @@ namespace mambase::pipelines {
 namespace {
 
 constexpr std::int64_t kMostBases = 10'000'000'000;
-constexpr std::int64_t kRowsTogether = 8192;  // of one lot of lanes
 constexpr std::int64_t kEvaluations = 20;
 
 const model::Preset& preset_of(const PretrainOptions& options) {
@@ -38,7 +37,7 @@ model::ModelConfig with_shape(model::ModelConfig config, const PretrainOptions& 
     return config;
 }
 
-Start fresh_start(const PretrainOptions& options, Allocator& allocator) {
+Start fresh_start(const PretrainOptions& options) {
     model::ConfigFile file;
     std::string tokenizer_name = options.tokenizer;
     const bool has_file = !options.config.empty();
@@ -57,7 +56,7 @@ Start fresh_start(const PretrainOptions& options, Allocator& allocator) {
         config.vocab_size = tokenizer.vocab_size();
     }
     config.validate();
-    Start start{model::Model::initialise(config, options.seed, allocator), &tokenizer};
+    Start start{model::Model::initialise(config, options.seed, host_allocator()), &tokenizer};
     choose_tokenizer(start.model, options.config,
                      std::string(tokenizer.name()));  // does the vocabulary hold it?
     return start;
@@ -82,22 +81,27 @@ std::int64_t steps_of(const PretrainOptions& options,
 
 }  // namespace
 
-Start make_start(const PretrainOptions& options, Allocator& allocator) {
+Start make_start(const PretrainOptions& options) {
     if (options.model.empty()) {
-        return fresh_start(options, allocator);
+        return fresh_start(options);
     }
-    model::Model loaded = model::Model::load(options.model, allocator);
+    model::Model loaded = model::Model::load(options.model, host_allocator());
     const io::Tokenizer& tokenizer = choose_tokenizer(loaded, options.model, options.tokenizer);
     return {std::move(loaded), &tokenizer};
 }
 
-Recipe make_recipe(const PretrainOptions& options, const Start& start, std::int64_t input_bases) {
+Recipe make_recipe(const PretrainOptions& options,
+                   const Start& start,
+                   std::int64_t input_bases,
+                   Engine& engine) {
     const model::Preset& preset = preset_of(options);
     Recipe recipe;
     recipe.context = options.context.value_or(default_context(options, start));
     recipe.batch =
         options.batch.value_or(std::max<std::int64_t>(preset.bases_per_step / recipe.context, 1));
-    recipe.lanes = std::clamp<std::int64_t>(kRowsTogether / recipe.context, 1, recipe.batch);
+    recipe.lanes =
+        std::clamp<std::int64_t>(engine.training_rows() / recipe.context, 1, recipe.batch);
+    recipe.precision = engine.context().activations;
     recipe.both_strands = options.both_strands;
     recipe.mask_weight = options.mask_weight;
     recipe.seed = options.seed;
@@ -143,6 +147,7 @@ NamedValues named_values(const Recipe& recipe, const Start& start, const std::st
         {"clip", concat(recipe.optimizer.clip)},
         {"beta1", concat(recipe.optimizer.beta1)},
         {"beta2", concat(recipe.optimizer.beta2)},
+        {"precision", std::string(name(recipe.precision))},
         {"seed", concat(recipe.seed)},
         {"eval-every", concat(recipe.eval_every)},
         {"starting weights", start.model.hash()},

@@ -13,6 +13,7 @@ namespace mambase::pipelines {
 struct Runtime {
     int threads = 1;  // that compute, the caller included; a reader's thread is extra
     Device device;
+    DType precision = DType::f32;            // of activations: f32, or bf16 on CUDA
     const Observer& observer;                // facts, warnings, progress
     const std::atomic<int>* stop = nullptr;  // signal that asks for an orderly stop; 0: go on
     bool no_pg = false;                      // no command line and no date in outputs

@@ -6,7 +6,6 @@
 
 #include <charconv>
 #include <cstddef>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <string_view>
@@ -53,41 +52,49 @@ std::string differences(const Metadata& metadata, const NamedValues& options) {
 void read_tensors(const model::SafetensorsFile& file,
                   std::string_view prefix,
                   const model::ParamTable& params,
+                  DeviceQueue& queue,
                   const std::function<TensorView(std::size_t)>& out) {
     for (std::size_t i = 0; i < params.size(); ++i) {
-        file.read(concat(prefix, params[i].name), out(i));
+        Tensor value(host_allocator(), DType::f32, params[i].shape, "a saved tensor");
+        file.read(concat(prefix, params[i].name), value.view());
+        copy(queue, value.view(), out(i));
+        queue.wait();
     }
 }
 
 }  // namespace
 
-std::vector<Tensor> copy_weights(const model::Model& model, Allocator& allocator) {
+std::vector<Tensor> copy_weights(const model::Model& model, DeviceQueue& queue) {
     std::vector<Tensor> out;
     for (const model::Param& param : model.params()) {
-        Tensor& copy =
-            out.emplace_back(allocator, DType::f32, param.shape, "weights of the best model");
-        std::memcpy(copy.view().data(), param.value.view().data(),
-                    static_cast<std::size_t>(param.value.bytes()));
+        Tensor& copy = out.emplace_back(host_allocator(), DType::f32, param.shape,
+                                        "weights of the best model");
+        mambase::copy(queue, param.value.view(), copy.view());
     }
+    queue.wait();
     return out;
 }
 
-void set_weights(model::Model& model, const std::vector<Tensor>& weights) {
+void set_weights(model::Model& model, const std::vector<Tensor>& weights, DeviceQueue& queue) {
     MAMBASE_ASSERT(weights.size() == model.params().size());
     for (std::size_t i = 0; i < weights.size(); ++i) {
-        std::memcpy(model.params()[i].value.view().data(), weights[i].view().data(),
-                    static_cast<std::size_t>(weights[i].bytes()));
+        copy(queue, weights[i].view(), model.params()[i].value.view());
     }
+    queue.wait();
 }
 
-void save_train_state(const std::string& path, TrainState& state, const NamedValues& options) {
+void save_train_state(const std::string& path,
+                      TrainState& state,
+                      const NamedValues& options,
+                      ops::Context& context) {
+    const StepMemory::Scope scope(context.host);
     model::SafetensorsWriter writer(path);
     const model::ParamTable& params = state.model.params();
     for (std::size_t i = 0; i < params.size(); ++i) {
         const std::string& name = params[i].name;
-        writer.add(concat("model.", name), params[i].value.view());
-        writer.add(concat("m.", name), state.optimizer.m(i));
-        writer.add(concat("v.", name), state.optimizer.v(i));
+        writer.add(concat("model.", name), ops::on_host(context, params[i].value.view()));
+        writer.add(concat("m.", name), ops::on_host(context, state.optimizer.m(i)));
+        writer.add(concat("v.", name), ops::on_host(context, state.optimizer.v(i)));
         if (state.best) {
             writer.add(concat("best.", name), state.best->weights[i].view());
         }
@@ -107,7 +114,7 @@ void save_train_state(const std::string& path, TrainState& state, const NamedVal
 void load_train_state(const std::string& path,
                       TrainState& state,
                       const NamedValues& options,
-                      Allocator& allocator) {
+                      DeviceQueue& queue) {
     const model::SafetensorsFile file(path);
     const Metadata& metadata = file.metadata();
     const auto version = metadata.find("format_version");
@@ -122,16 +129,18 @@ void load_train_state(const std::string& path,
             .at(path);
     }
     const model::ParamTable& params = state.model.params();
-    read_tensors(file, "model.", params,
+    read_tensors(file, "model.", params, queue,
                  [&](std::size_t i) { return state.model.params()[i].value.view(); });
-    read_tensors(file, "m.", params, [&](std::size_t i) { return state.optimizer.m(i); });
-    read_tensors(file, "v.", params, [&](std::size_t i) { return state.optimizer.v(i); });
+    read_tensors(file, "m.", params, queue, [&](std::size_t i) { return state.optimizer.m(i); });
+    read_tensors(file, "v.", params, queue, [&](std::size_t i) { return state.optimizer.v(i); });
     state.optimizer.set_steps(number<std::int64_t>(metadata, "step", path));
     if (metadata.contains("best_step")) {
         BestModel best{number<std::int64_t>(metadata, "best_step", path),
                        number<double>(metadata, "best_nats", path),
-                       copy_weights(state.model, allocator)};
-        read_tensors(file, "best.", params, [&](std::size_t i) { return best.weights[i].view(); });
+                       copy_weights(state.model, queue)};
+        for (std::size_t i = 0; i < params.size(); ++i) {
+            file.read(concat("best.", params[i].name), best.weights[i].view());
+        }
         state.best = std::move(best);
     }
 }

@@ -28,21 +28,24 @@ struct BestModel {
 };
 
 struct TrainState {
-    TrainState(model::Model start, const model::AdamWOptions& options, Allocator& allocator)
-        : model(std::move(start)), optimizer(model, options, allocator) {}
+    TrainState(model::Model start, const model::AdamWOptions& options, DeviceQueue& queue)
+        : model(std::move(start)), optimizer(model, options, queue) {}
 
     model::Model model;
     model::AdamW optimizer;         // counts the steps done
     std::optional<BestModel> best;  // none before the first validation
 };
 
-/// Copies the weights of `model`.
-std::vector<Tensor> copy_weights(const model::Model& model, Allocator& allocator);
+/// Copies the weights of `model` to the host.
+std::vector<Tensor> copy_weights(const model::Model& model, DeviceQueue& queue);
 /// Puts them back.
-void set_weights(model::Model& model, const std::vector<Tensor>& weights);
+void set_weights(model::Model& model, const std::vector<Tensor>& weights, DeviceQueue& queue);
 
 /// Whole, by rename. `options`: named_values() of the recipe. Throws Error{io}.
-void save_train_state(const std::string& path, TrainState& state, const NamedValues& options);
+void save_train_state(const std::string& path,
+                      TrainState& state,
+                      const NamedValues& options,
+                      ops::Context& context);
 
 /// Fills `state`, which is made for the same model. Throws Error{usage} that lists the options in
 /// which the saved run differs from `options` before anything is read; Error{format} for a file
@@ -50,6 +53,6 @@ void save_train_state(const std::string& path, TrainState& state, const NamedVal
 void load_train_state(const std::string& path,
                       TrainState& state,
                       const NamedValues& options,
-                      Allocator& allocator);
+                      DeviceQueue& queue);
 
 }  // namespace mambase::pipelines

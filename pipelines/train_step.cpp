@@ -38,10 +38,16 @@ TrainStep::TrainStep(const Recipe& recipe,
       engine_(engine),
       weight_of_(weights_by_code(tokenizer, recipe.mask_weight)),
       codes_(static_cast<std::size_t>(checked_mul(recipe.batch, recipe.context + 1))),
-      ids_(engine.allocator(), DType::u8, {recipe.lanes, recipe.context}, "training ids"),
-      targets_(engine.allocator(), DType::u8, {recipe.lanes, recipe.context}, "training targets"),
-      weight_(engine.allocator(), DType::f32, {recipe.lanes, recipe.context}, "training weights"),
-      gradients_(model, engine.allocator()) {}
+      ids_(engine.queue().host_memory(), DType::u8, {recipe.lanes, recipe.context}, "training ids"),
+      targets_(engine.queue().host_memory(),
+               DType::u8,
+               {recipe.lanes, recipe.context},
+               "training targets"),
+      weight_(engine.queue().host_memory(),
+              DType::f32,
+              {recipe.lanes, recipe.context},
+              "training weights"),
+      gradients_(model, engine.queue()) {}
 
 TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::AdamW& optimizer) {
     const double weight_sum = draw(step);
@@ -49,8 +55,9 @@ TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::
     double loss_sum = 0.0;
     for (std::int64_t first = 0; first < recipe_.batch; first += recipe_.lanes) {
         const std::int64_t count = std::min(recipe_.lanes, recipe_.batch - first);
+        const StepMemory::Scope scope(engine_.step());
         const model::TrainBatch batch = fill_lanes(first, count);
-        model::StateBank states(model.config(), count, engine_.allocator());
+        model::StateBank states(model.config(), count, engine_.queue());
         loss_sum += model::training_step(engine_.context(), model, batch, chunk_, 1.0 / weight_sum,
                                          states, gradients_);
     }
@@ -93,7 +100,7 @@ double TrainStep::draw_window(std::int64_t step, std::int64_t window) {
                 "of 0");
 }
 
-/// Inputs, targets and weights of windows [first, first + count).
+/// Inputs, targets and weights of windows [first, first + count), on the device.
 model::TrainBatch TrainStep::fill_lanes(std::int64_t first, std::int64_t count) {
     const auto ids = ids_.view().as<std::uint8_t, 2>();
     const auto targets = targets_.view().as<std::uint8_t, 2>();
@@ -107,8 +114,10 @@ model::TrainBatch TrainStep::fill_lanes(std::int64_t first, std::int64_t count) 
             weight(lane, t) = weight_of_[codes[t + 1]];
         }
     }
-    return {ids_.view().slice(0, 0, count), targets_.view().slice(0, 0, count),
-            weight_.view().slice(0, 0, count)};
+    ops::Context& context = engine_.context();
+    return {ops::on_device(context, ids_.view().slice(0, 0, count)),
+            ops::on_device(context, targets_.view().slice(0, 0, count)),
+            ops::on_device(context, weight_.view().slice(0, 0, count))};
 }
 
 }  // namespace mambase::pipelines

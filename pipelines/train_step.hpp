@@ -47,7 +47,7 @@ class TrainStep {
     Engine& engine_;
     std::array<float, 256> weight_of_{};  // loss weight by the target's code
     std::vector<std::uint8_t> codes_;     // [batch, N + 1]
-    Tensor ids_, targets_;                // [lanes, N] u8
+    Tensor ids_, targets_;                // [lanes, N] u8, on the host as weight_
     Tensor weight_;                       // [lanes, N] f32
     model::Gradients gradients_;
 };

@@ -80,6 +80,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
               "FASTA to fit the Markov models on, both strands; may be given again. Default: the "
               "evaluated files themselves, with a warning");
     declare_dry_run(app, options->dry_run);
+    common.exact = true;
     declare_run(app, common);
     return [options, by](const pipelines::Runtime& runtime) {
         options->by = *by == "all" ? Options::By::all : Options::By::contig;

@@ -45,6 +45,7 @@ Runner declare_verify(CLI::App& app, CommonOptions& common) {
     add_directory(app, "DIR", options->dir, "Model directory");
     add_text(app, "--expected", options->expected, "FILE.safetensors",
              "Run the input_ids of FILE and compare with its logits, loss, hidden.* and grad.*");
+    common.exact = true;
     declare_run(app, common);
     return [options](const pipelines::Runtime& runtime) {
         const auto report = pipelines::verify_model(options->dir, options->expected, runtime);

@@ -15,7 +15,7 @@ Runner declare(CLI::App& /*app*/, CommonOptions& /*common*/) {
         write_stdout(concat("mambase ", kVersion, '\n',                                //
                             "commit: ", *kCommit == '\0' ? "unknown" : kCommit, '\n',  //
                             "HTSlib: ", pipelines::htslib_version(), '\n',
-                            "CUDA: not in this build\n",  //
+                            "CUDA: ", pipelines::cuda_summary(), '\n',
                             "CPU backend: ", pipelines::backend_name(runtime.device), '\n',
                             "model format: ", pipelines::model_format_version(), '\n'));
         return ExitCode::done;

@@ -46,6 +46,7 @@ void pool_forward(ops::Context& context, const ops::Pool& op);
 void pool_backward(ops::Context& context, const ops::PoolGrad& op);
 void cast(ops::Context& context, const ops::Cast& op);
 void fill(ops::Context& context, const ops::Fill& op);
+void add(ops::Context& context, const ops::Add& op);
 void norm_sq(ops::Context& context, const ops::NormSq& op);
 void adamw(ops::Context& context, const ops::AdamW& op);
 

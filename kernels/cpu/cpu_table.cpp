@@ -29,6 +29,7 @@ constexpr ops::OpTable make_table(const char* name) {
     table.pool_backward = cpu::pool_backward;
     table.cast = cpu::cast;
     table.fill = cpu::fill;
+    table.add = cpu::add;
     table.norm_sq = cpu::norm_sq;
     table.adamw = cpu::adamw;
     return table;

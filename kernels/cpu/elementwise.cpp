@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <functional>
 
 namespace mambase::cpu {
 
@@ -93,6 +94,14 @@ void fill(ops::Context& context, const ops::Fill& op) {
         case DType::bf16:
             break;  // ops::check() has refused it
     }
+}
+
+void add(ops::Context& context, const ops::Add& op) {
+    const auto* const x = static_cast<const double*>(op.x.data());
+    auto* const y = static_cast<double*>(op.y.data());
+    for_each_block(context, op.x.count(), [&](std::int64_t first, std::int64_t end) {
+        std::transform(x + first, x + end, y + first, y + first, std::plus<>());
+    });
 }
 
 void norm_sq(ops::Context& context, const ops::NormSq& op) {

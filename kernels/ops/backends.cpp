@@ -6,12 +6,78 @@
 #include "kernels/ops/context.hpp"
 #include "kernels/ops/op_table.hpp"
 
+#include <string>
+
+#if MAMBASE_WITH_CUDA
+#include "kernels/cuda/cuda_table.hpp"
+#endif
+
 namespace mambase::ops {
 
+namespace {
+
+[[noreturn]] void throw_no_backend(Device device) {
+    throw Error(ErrorCode::unsupported,
+                concat("this build has no backend for the device ", name(device)));
+}
+
+}  // namespace
+
 const OpTable& op_table(Device device) {
-    MAMBASE_REQUIRE(device.kind == Device::Kind::cpu, ErrorCode::unsupported,
-                    concat("this build has no backend for the device ", name(device)));
-    return cpu::table(cpu::choose_simd_level());
+    if (device.kind == Device::Kind::cpu) {
+        return cpu::table(cpu::choose_simd_level());
+    }
+#if MAMBASE_WITH_CUDA
+    return cuda::table();
+#else
+    throw_no_backend(device);
+#endif
+}
+
+std::unique_ptr<DeviceQueue> open_device(Device device) {
+#if MAMBASE_WITH_CUDA
+    if (device.kind == Device::Kind::cuda) {
+        return cuda::open_device(device.index);
+    }
+#endif
+    throw_no_backend(device);
+}
+
+bool has_backend(Device::Kind kind) noexcept {
+#if MAMBASE_WITH_CUDA
+    constexpr bool has_cuda = true;
+#else
+    constexpr bool has_cuda = false;
+#endif
+    return kind == Device::Kind::cpu || has_cuda;
+}
+
+std::string device_name(Device device) {
+#if MAMBASE_WITH_CUDA
+    if (device.kind == Device::Kind::cuda) {
+        return cuda::device_name(device.index);
+    }
+#endif
+    return op_table(device).name;
+}
+
+std::string cuda_summary() {
+#if MAMBASE_WITH_CUDA
+    return cuda::summary();
+#else
+    return "not in this build";
+#endif
+}
+
+int device_count(Device::Kind kind) {
+    if (kind == Device::Kind::cpu) {
+        return 1;
+    }
+#if MAMBASE_WITH_CUDA
+    return cuda::device_count();
+#else
+    return 0;
+#endif
 }
 
 }  // namespace mambase::ops

@@ -22,7 +22,8 @@ Shape check_inputs(const char* op_name, const Op& op) {
                     concat(op_name, ": weight is ", op.weight.shape().text(),
                            ", expected 2 to 4 taps in the last dimension"));
     const Shape state = {rows[0], taps - 1, rows[2]};
-    detail::require_tensor(op_name, "x", op.x, DType::f32, rows, Layout::rows);
+    detail::require_tensor(op_name, "x", op.x, detail::require_activation_type(op_name, "x", op.x),
+                           rows, Layout::rows);
     detail::require_tensor(op_name, "weight", op.weight, DType::f32, {rows[2], taps});
     detail::optional_tensor(op_name, "bias", op.bias, DType::f32, {rows[2]});
     detail::optional_tensor(op_name, "segment", op.segment, DType::i32, {rows[0], rows[1]},
@@ -36,16 +37,16 @@ Shape check_inputs(const char* op_name, const Op& op) {
 
 void check(const CausalConv1d& op) {
     const Shape state = check_inputs(kForward, op);
-    detail::require_tensor(kForward, "y", op.y, DType::f32, op.x.shape(), Layout::rows);
+    detail::require_tensor(kForward, "y", op.y, op.x.dtype(), op.x.shape(), Layout::rows);
     detail::optional_tensor(kForward, "state_out", op.state_out, DType::f32, state);
 }
 
 void check(const CausalConv1dGrad& op) {
     const Shape state = check_inputs(kBackward, op);
     const Shape rows = op.x.shape();
-    detail::require_tensor(kBackward, "dy", op.dy, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kBackward, "dy", op.dy, op.x.dtype(), rows, Layout::rows);
     detail::optional_tensor(kBackward, "dstate_out", op.dstate_out, DType::f32, state);
-    detail::require_tensor(kBackward, "dx", op.dx, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kBackward, "dx", op.dx, op.x.dtype(), rows, Layout::rows);
     detail::require_tensor(kBackward, "dweight", op.dweight, DType::f64, op.weight.shape());
     MAMBASE_REQUIRE(static_cast<bool>(op.bias) == static_cast<bool>(op.dbias), ErrorCode::shape,
                     concat(kBackward, ": dbias is ", op.dbias ? "given without bias" : "missing"));

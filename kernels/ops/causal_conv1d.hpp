@@ -13,7 +13,7 @@ namespace mambase::ops {
 /// state_in. Where `segment` changes between t − 1 and t, taps that reach over the border are
 /// masked. Rows from `valid` on: y is zero and no gradient passes.
 struct CausalConv1d {
-    ConstTensorView x;         // [B,T,E]   rows may be strided
+    ConstTensorView x;         // [B,T,E]   f32 or bf16, as all activations; rows may be strided
     ConstTensorView weight;    // [E,W]     f32, 2 <= W <= 4; tap W−1 meets the current position
     ConstTensorView bias;      // [E]       f32, optional
     ConstTensorView segment;   // [B,T]     i32, optional

@@ -36,6 +36,16 @@ inline void require_tensor(const char* op,
                layout == Layout::dense ? "its rows or elements" : "the elements of a row"));
 }
 
+/// The type of an op's activations: f32, or bf16 where the backend has it.
+inline DType require_activation_type(const char* op,
+                                     const char* field,
+                                     const ConstTensorView& view) {
+    MAMBASE_REQUIRE(
+        !view || view.dtype() == DType::f32 || view.dtype() == DType::bf16, ErrorCode::shape,
+        concat(op, ": ", field, " is of ", name(view.dtype()), ", expected f32 or bf16"));
+    return view.dtype();
+}
+
 /// The same for an argument that may be absent.
 inline void optional_tensor(const char* op,
                             const char* field,

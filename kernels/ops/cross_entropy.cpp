@@ -52,8 +52,9 @@ void check(const CrossEntropyGrad& op) {
                            Layout::rows);
     detail::optional_tensor(op_name, "weight", op.weight, DType::f32, {batch, length},
                             Layout::rows);
-    detail::require_tensor(op_name, "dlogits", op.dlogits, DType::f32, op.logits.shape(),
-                           Layout::rows);
+    detail::require_tensor(op_name, "dlogits", op.dlogits,
+                           detail::require_activation_type(op_name, "dlogits", op.dlogits),
+                           op.logits.shape(), Layout::rows);
 }
 
 void cross_entropy_forward(Context& context, const CrossEntropy& op) {

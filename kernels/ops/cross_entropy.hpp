@@ -27,7 +27,7 @@ struct CrossEntropyGrad {
     ConstTensorView targets;  // [B,T]   u8
     ConstTensorView weight;   // [B,T]   f32, optional
     double scale = 1.0;       // one over the sum of weights of the whole step
-    TensorView dlogits;       // [B,T,V] may alias logits
+    TensorView dlogits;       // [B,T,V] f32 (may alias logits) or bf16
 };
 
 void check(const CrossEntropy& op);

@@ -27,6 +27,13 @@ void check(const Fill& op) {
                     "fill: bf16 is not available");
 }
 
+void check(const Add& op) {
+    constexpr const char* op_name = "add";
+    detail::require_rank(op_name, "x", op.x, op.x.shape().rank());
+    detail::require_tensor(op_name, "x", op.x, DType::f64, op.x.shape());
+    detail::require_tensor(op_name, "y", op.y, DType::f64, op.x.shape());
+}
+
 void check(const NormSq& op) {
     constexpr const char* op_name = "norm_sq";
     detail::require_rank(op_name, "x", op.x, 1);
@@ -42,6 +49,10 @@ void cast(Context& context, const Cast& op) {
 
 void fill(Context& context, const Fill& op) {
     detail::dispatch("fill", context.table.fill, context, op);
+}
+
+void add(Context& context, const Add& op) {
+    detail::dispatch("add", context.table.add, context, op);
 }
 
 void norm_sq(Context& context, const NormSq& op) {

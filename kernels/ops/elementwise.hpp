@@ -18,6 +18,12 @@ struct Fill {
     double value = 0.0;
 };
 
+/// y += x, both f64, contiguous and of one shape. No backward.
+struct Add {
+    ConstTensorView x;
+    TensorView y;
+};
+
 /// sum = Σ x², in double precision and in an order that depends on the size alone. No backward.
 struct NormSq {
     ConstTensorView x;  // [n] f32 or f64, contiguous
@@ -26,9 +32,11 @@ struct NormSq {
 
 void check(const Cast& op);
 void check(const Fill& op);
+void check(const Add& op);
 void check(const NormSq& op);
 void cast(Context& context, const Cast& op);
 void fill(Context& context, const Fill& op);
+void add(Context& context, const Add& op);
 void norm_sq(Context& context, const NormSq& op);
 
 }  // namespace mambase::ops

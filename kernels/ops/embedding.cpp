@@ -15,7 +15,8 @@ void check(const Embedding& op) {
     const std::int64_t width = op.table.extent(1);
     detail::require_tensor(op_name, "ids", op.ids, DType::u8, {batch, length}, Layout::rows);
     detail::require_tensor(op_name, "table", op.table, DType::f32, op.table.shape());
-    detail::require_tensor(op_name, "y", op.y, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "y", op.y, detail::require_activation_type(op_name, "y", op.y),
+                           {batch, length, width}, Layout::rows);
 }
 
 void check(const EmbeddingGrad& op) {
@@ -26,7 +27,9 @@ void check(const EmbeddingGrad& op) {
     const std::int64_t length = op.ids.extent(1);
     const std::int64_t width = op.dtable.extent(1);
     detail::require_tensor(op_name, "ids", op.ids, DType::u8, {batch, length}, Layout::rows);
-    detail::require_tensor(op_name, "dy", op.dy, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "dy", op.dy,
+                           detail::require_activation_type(op_name, "dy", op.dy),
+                           {batch, length, width}, Layout::rows);
     detail::require_tensor(op_name, "dtable", op.dtable, DType::f64, op.dtable.shape());
 }
 

@@ -9,12 +9,12 @@ namespace mambase::ops {
 struct Embedding {
     ConstTensorView ids;    // [B,T]   u8, each below V
     ConstTensorView table;  // [V,D]   f32
-    TensorView y;           // [B,T,D]
+    TensorView y;           // [B,T,D] f32 or bf16
 };
 
 struct EmbeddingGrad {
     ConstTensorView ids;  // [B,T]   u8
-    ConstTensorView dy;   // [B,T,D]
+    ConstTensorView dy;   // [B,T,D] f32 or bf16
     TensorView dtable;    // [V,D]   f64, accumulates
 };
 

@@ -14,10 +14,12 @@ void check(const Linear& op) {
     const std::int64_t length = op.x.extent(1);
     const std::int64_t inputs = op.x.extent(2);
     const std::int64_t outputs = op.weight.extent(0);
-    detail::require_tensor(op_name, "x", op.x, DType::f32, {batch, length, inputs}, Layout::rows);
+    const DType type = detail::require_activation_type(op_name, "x", op.x);
+    detail::require_tensor(op_name, "x", op.x, type, {batch, length, inputs}, Layout::rows);
     detail::require_tensor(op_name, "weight", op.weight, DType::f32, {outputs, inputs});
     detail::optional_tensor(op_name, "bias", op.bias, DType::f32, {outputs});
-    detail::require_tensor(op_name, "y", op.y, DType::f32, {batch, length, outputs}, Layout::rows);
+    detail::require_tensor(op_name, "y", op.y, op.y.dtype() == DType::f32 ? DType::f32 : type,
+                           {batch, length, outputs}, Layout::rows);
 }
 
 void check(const LinearGrad& op) {
@@ -28,12 +30,11 @@ void check(const LinearGrad& op) {
     const std::int64_t length = op.x.extent(1);
     const std::int64_t inputs = op.x.extent(2);
     const std::int64_t outputs = op.weight.extent(0);
-    detail::require_tensor(op_name, "x", op.x, DType::f32, {batch, length, inputs}, Layout::rows);
+    const DType type = detail::require_activation_type(op_name, "x", op.x);
+    detail::require_tensor(op_name, "x", op.x, type, {batch, length, inputs}, Layout::rows);
     detail::require_tensor(op_name, "weight", op.weight, DType::f32, {outputs, inputs});
-    detail::require_tensor(op_name, "dy", op.dy, DType::f32, {batch, length, outputs},
-                           Layout::rows);
-    detail::optional_tensor(op_name, "dx", op.dx, DType::f32, {batch, length, inputs},
-                            Layout::rows);
+    detail::require_tensor(op_name, "dy", op.dy, type, {batch, length, outputs}, Layout::rows);
+    detail::optional_tensor(op_name, "dx", op.dx, type, {batch, length, inputs}, Layout::rows);
     detail::require_tensor(op_name, "dweight", op.dweight, DType::f64, {outputs, inputs});
     detail::optional_tensor(op_name, "dbias", op.dbias, DType::f64, {outputs});
 }

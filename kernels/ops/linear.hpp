@@ -9,10 +9,10 @@ namespace mambase::ops {
 /// of a row are adjacent. A row's bits do not depend on how many rows there are, nor on the number
 /// of threads.
 struct Linear {
-    ConstTensorView x;       // [B,T,I]
-    ConstTensorView weight;  // [O,I]   f32
+    ConstTensorView x;       // [B,T,I] f32 or bf16
+    ConstTensorView weight;  // [O,I]   f32; rounded to bf16 where x is
     ConstTensorView bias;    // [O]     f32, optional
-    TensorView y;            // [B,T,O]
+    TensorView y;            // [B,T,O] as x, or f32
 };
 
 struct LinearGrad {

@@ -19,6 +19,7 @@ namespace mambase::ops {
 
 struct OpTable {
     const char* name;
+    bool bf16;  // has activations in bf16
     /// Rows over which a parameter's gradient is summed in f32 before it is added in f64. Tiles are
     /// counted from the start of a call, so calls of one sequence start at multiples of it. Tiles
     /// are added by descending position, then ascending lane.
@@ -44,6 +45,7 @@ struct OpTable {
     void (*pool_backward)(Context&, const PoolGrad&);
     void (*cast)(Context&, const Cast&);
     void (*fill)(Context&, const Fill&);
+    void (*add)(Context&, const Add&);
     void (*norm_sq)(Context&, const NormSq&);
     void (*adamw)(Context&, const AdamW&);
 };

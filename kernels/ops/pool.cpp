@@ -14,7 +14,8 @@ void check(const Pool& op) {
     const std::int64_t length = op.x.extent(1);
     const std::int64_t groups = op.sum.extent(1);
     const std::int64_t width = op.x.extent(2);
-    detail::require_tensor(op_name, "x", op.x, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "x", op.x, detail::require_activation_type(op_name, "x", op.x),
+                           {batch, length, width}, Layout::rows);
     detail::require_tensor(op_name, "group", op.group, DType::i32, {batch, length}, Layout::rows);
     detail::require_tensor(op_name, "sum", op.sum, DType::f64, {batch, groups, width},
                            Layout::rows);
@@ -29,13 +30,15 @@ void check(const PoolGrad& op) {
     const std::int64_t length = op.x.extent(1);
     const std::int64_t groups = op.sum.extent(1);
     const std::int64_t width = op.x.extent(2);
-    detail::require_tensor(op_name, "x", op.x, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "x", op.x, detail::require_activation_type(op_name, "x", op.x),
+                           {batch, length, width}, Layout::rows);
     detail::require_tensor(op_name, "group", op.group, DType::i32, {batch, length}, Layout::rows);
     detail::require_tensor(op_name, "sum", op.sum, DType::f64, {batch, groups, width},
                            Layout::rows);
     detail::require_tensor(op_name, "count", op.count, DType::i64, {batch, groups}, Layout::rows);
     detail::require_tensor(op_name, "dy", op.dy, DType::f32, {batch, groups, width}, Layout::rows);
-    detail::require_tensor(op_name, "dx", op.dx, DType::f32, {batch, length, width}, Layout::rows);
+    detail::require_tensor(op_name, "dx", op.dx, op.x.dtype(), {batch, length, width},
+                           Layout::rows);
     detail::require_tensor(op_name, "pending", op.pending, DType::i64, {batch, groups},
                            Layout::rows);
 }

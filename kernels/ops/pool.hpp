@@ -16,7 +16,7 @@ enum class PoolMode : std::uint8_t { mean, max, last };
 ///   mean: sum += x, count += 1 (the caller divides)   max: sum = max(sum, x)   last: sum = x
 /// A group with count 0 has no value yet.
 struct Pool {
-    ConstTensorView x;      // [B,T,D]
+    ConstTensorView x;      // [B,T,D] f32 or bf16
     ConstTensorView group;  // [B,T]   i32
     PoolMode mode = PoolMode::mean;
     TensorView sum;    // [B,G,D] f64, accumulates as above

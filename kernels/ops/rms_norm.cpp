@@ -11,7 +11,9 @@ void check(const RmsNorm& op) {
     detail::require_rank(op_name, "residual_in", op.residual_in, 3);
     const Shape shape = op.residual_in.shape();
     detail::require_tensor(op_name, "residual_in", op.residual_in, DType::f32, shape, Layout::rows);
-    detail::optional_tensor(op_name, "hidden", op.hidden, DType::f32, shape, Layout::rows);
+    detail::optional_tensor(op_name, "hidden", op.hidden,
+                            detail::require_activation_type(op_name, "hidden", op.hidden), shape,
+                            Layout::rows);
     detail::require_tensor(op_name, "weight", op.weight, DType::f32, {shape[2]});
     if (op.hidden) {
         detail::require_tensor(op_name, "residual_out", op.residual_out, DType::f32, shape,
@@ -19,7 +21,8 @@ void check(const RmsNorm& op) {
     }
     detail::optional_tensor(op_name, "residual_out", op.residual_out, DType::f32, shape,
                             Layout::rows);
-    detail::require_tensor(op_name, "y", op.y, DType::f32, shape, Layout::rows);
+    detail::require_tensor(op_name, "y", op.y, detail::require_activation_type(op_name, "y", op.y),
+                           shape, Layout::rows);
     detail::optional_tensor(op_name, "rstd", op.rstd, DType::f32, {shape[0], shape[1]});
 }
 
@@ -31,10 +34,15 @@ void check(const RmsNormGrad& op) {
                            Layout::rows);
     detail::require_tensor(op_name, "weight", op.weight, DType::f32, {shape[2]});
     detail::require_tensor(op_name, "rstd", op.rstd, DType::f32, {shape[0], shape[1]});
-    detail::require_tensor(op_name, "dy", op.dy, DType::f32, shape, Layout::rows);
+    detail::require_tensor(op_name, "dy", op.dy,
+                           detail::require_activation_type(op_name, "dy", op.dy), shape,
+                           Layout::rows);
     detail::optional_tensor(op_name, "dresidual_out", op.dresidual_out, DType::f32, shape,
                             Layout::rows);
     detail::require_tensor(op_name, "dx", op.dx, DType::f32, shape, Layout::rows);
+    MAMBASE_REQUIRE(!op.dx_bf16 || op.dy.dtype() == DType::bf16, ErrorCode::shape,
+                    concat(op_name, ": dx_bf16 is given, but dy is f32"));
+    detail::optional_tensor(op_name, "dx_bf16", op.dx_bf16, DType::bf16, shape, Layout::rows);
     detail::require_tensor(op_name, "dweight", op.dweight, DType::f64, {shape[2]});
 }
 

@@ -9,12 +9,12 @@ namespace mambase::ops {
 /// rstd = 1/sqrt(mean(residual_out²) + eps),  y = residual_out·rstd·weight           (spec:
 /// Mamba 1.4)
 struct RmsNorm {
-    ConstTensorView hidden;       // [B,T,D] optional: what the mixer before has added
-    ConstTensorView residual_in;  // [B,T,D]
+    ConstTensorView hidden;       // [B,T,D] f32 or bf16, optional: what the mixer before has added
+    ConstTensorView residual_in;  // [B,T,D] f32
     ConstTensorView weight;       // [D]     f32
     float eps = 1e-5F;
-    TensorView residual_out;  // [B,T,D] may alias residual_in; optional where hidden is absent
-    TensorView y;             // [B,T,D]
+    TensorView residual_out;  // [B,T,D] f32, may alias residual_in; optional where hidden is absent
+    TensorView y;             // [B,T,D] f32 or bf16
     TensorView rstd;          // [B,T]   f32, optional; needed by backward
 };
 
@@ -24,9 +24,10 @@ struct RmsNormGrad {
     ConstTensorView residual_out;   // [B,T,D]
     ConstTensorView weight;         // [D]
     ConstTensorView rstd;           // [B,T]
-    ConstTensorView dy;             // [B,T,D]
-    ConstTensorView dresidual_out;  // [B,T,D] optional
-    TensorView dx;                  // [B,T,D] may alias dresidual_out
+    ConstTensorView dy;             // [B,T,D] f32 or bf16
+    ConstTensorView dresidual_out;  // [B,T,D] f32, optional
+    TensorView dx;                  // [B,T,D] f32, may alias dresidual_out
+    TensorView dx_bf16;             // [B,T,D] bf16, optional: dx rounded, for the mixer before
     TensorView dweight;             // [D]     f64, accumulates
 };
 

@@ -22,12 +22,13 @@ Shape check_inputs(const char* op_name, const Op& op) {
     const std::int64_t inner = rows[2];
     const std::int64_t state = op.a_log.extent(1);
     const Shape projected = {batch, length, state};
-    detail::require_tensor(op_name, "x", op.x, DType::f32, rows, Layout::rows);
-    detail::require_tensor(op_name, "dt_raw", op.dt_raw, DType::f32, rows, Layout::rows);
-    detail::optional_tensor(op_name, "z", op.z, DType::f32, rows, Layout::rows);
+    const DType type = detail::require_activation_type(op_name, "x", op.x);
+    detail::require_tensor(op_name, "x", op.x, type, rows, Layout::rows);
+    detail::require_tensor(op_name, "dt_raw", op.dt_raw, type, rows, Layout::rows);
+    detail::optional_tensor(op_name, "z", op.z, type, rows, Layout::rows);
     detail::require_tensor(op_name, "a_log", op.a_log, DType::f32, {inner, state});
-    detail::require_tensor(op_name, "b", op.b, DType::f32, projected, Layout::rows);
-    detail::require_tensor(op_name, "c", op.c, DType::f32, projected, Layout::rows);
+    detail::require_tensor(op_name, "b", op.b, type, projected, Layout::rows);
+    detail::require_tensor(op_name, "c", op.c, type, projected, Layout::rows);
     detail::require_tensor(op_name, "d", op.d, DType::f32, {inner});
     detail::require_tensor(op_name, "dt_bias", op.dt_bias, DType::f32, {inner});
     detail::optional_tensor(op_name, "segment", op.segment, DType::i32, {batch, length},
@@ -42,26 +43,27 @@ Shape check_inputs(const char* op_name, const Op& op) {
 void check(const SelectiveScan& op) {
     const Shape extents = check_inputs(kForward, op);
     const Shape state = {extents[0], extents[2], extents[3]};
-    detail::require_tensor(kForward, "y", op.y, DType::f32, op.x.shape(), Layout::rows);
+    detail::require_tensor(kForward, "y", op.y, op.x.dtype(), op.x.shape(), Layout::rows);
     detail::optional_tensor(kForward, "state_out", op.state_out, DType::f32, state);
 }
 
 void check(const SelectiveScanGrad& op) {
     const Shape extents = check_inputs(kBackward, op);
+    const DType type = op.x.dtype();
     const Shape rows = op.x.shape();
     const Shape projected = op.b.shape();
     const Shape inner = {extents[2]};
     const Shape state = {extents[0], extents[2], extents[3]};
-    detail::require_tensor(kBackward, "dy", op.dy, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kBackward, "dy", op.dy, type, rows, Layout::rows);
     detail::optional_tensor(kBackward, "dstate_out", op.dstate_out, DType::f32, state);
-    detail::require_tensor(kBackward, "dx", op.dx, DType::f32, rows, Layout::rows);
-    detail::require_tensor(kBackward, "ddt_raw", op.ddt_raw, DType::f32, rows, Layout::rows);
+    detail::require_tensor(kBackward, "dx", op.dx, type, rows, Layout::rows);
+    detail::require_tensor(kBackward, "ddt_raw", op.ddt_raw, type, rows, Layout::rows);
     MAMBASE_REQUIRE(static_cast<bool>(op.z) == static_cast<bool>(op.dz), ErrorCode::shape,
                     concat(kBackward, ": dz is ", op.dz ? "given without z" : "missing"));
-    detail::optional_tensor(kBackward, "dz", op.dz, DType::f32, rows, Layout::rows);
+    detail::optional_tensor(kBackward, "dz", op.dz, type, rows, Layout::rows);
     detail::require_tensor(kBackward, "da_log", op.da_log, DType::f64, op.a_log.shape());
-    detail::require_tensor(kBackward, "db", op.db, DType::f32, projected, Layout::rows);
-    detail::require_tensor(kBackward, "dc", op.dc, DType::f32, projected, Layout::rows);
+    detail::require_tensor(kBackward, "db", op.db, type, projected, Layout::rows);
+    detail::require_tensor(kBackward, "dc", op.dc, type, projected, Layout::rows);
     detail::require_tensor(kBackward, "dd", op.dd, DType::f64, inner);
     detail::require_tensor(kBackward, "ddt_bias", op.ddt_bias, DType::f64, inner);
     detail::optional_tensor(kBackward, "dstate_in", op.dstate_in, DType::f32, state);

@@ -17,7 +17,7 @@ namespace mambase::ops {
 /// and no gradient flows back. state_out is the state after position valid − 1. Rows from `valid`
 /// on: y is zero and no gradient passes. Rows of x, dt_raw, z, b, c may be strided.
 struct SelectiveScan {
-    ConstTensorView x, dt_raw;   // [B,T,E]
+    ConstTensorView x, dt_raw;   // [B,T,E] f32 or bf16, as z, b, c, y and their gradients
     ConstTensorView z;           // [B,T,E] optional gate
     ConstTensorView a_log;       // [E,N]   f32
     ConstTensorView b, c;        // [B,T,N]

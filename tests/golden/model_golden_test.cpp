@@ -61,7 +61,7 @@ void write_expected() {
     }
     SafetensorsWriter writer(kExpected);
     writer.add("input_ids", wide.view());
-    StateBank bank(config, kLanes, host_allocator());
+    StateBank bank(config, kLanes, host_queue());
     Tensor logits(host_allocator(), DType::f32, {kLanes, kLength, config.vocab_size}, "logits");
     forward_logits(*context, model, {ids.view(), {}, {}}, bank, logits.view());
     writer.add("logits", logits.view());
@@ -75,7 +75,7 @@ void write_expected() {
         writer.add("hidden." + std::to_string(layer), hidden.view());
     }
     bank.reset();
-    Gradients gradients(model, host_allocator());
+    Gradients gradients(model, host_queue());
     const Tensor weight = test::filled({kLanes, kLength - 1}, 1.0F);
     training_step(
         *context, model,
@@ -104,7 +104,7 @@ TEST_CASE("golden: a model of format version 1 loads and gives the same numbers"
     CHECK(model.provenance()->context == 1024);
     CHECK(model.provenance()->seed == 18446744073709551615U);
     CHECK(model.provenance()->tokenizer_hash == "0123456789abcdef");
-    const VerifyReport report = verify(*context, host_allocator(), kDirectory, kExpected);
+    const VerifyReport report = verify(*context, kDirectory, kExpected);
     INFO(report.text());
     CHECK(report.ok());
     CHECK(report.lines.size() ==

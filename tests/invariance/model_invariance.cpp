@@ -33,7 +33,7 @@ std::string read_in_chunks(const Model& model,
     const std::int64_t lanes = ids.extent(0);
     const std::int64_t length = ids.extent(1);
     const std::int64_t vocab = model.config().vocab_size;
-    StateBank bank(model.config(), lanes, host_allocator());
+    StateBank bank(model.config(), lanes, host_queue());
     Tensor out(host_allocator(), DType::f32, {lanes, length, vocab}, "logits");
     std::int64_t at = 0;
     while (at < length) {
@@ -64,13 +64,13 @@ Trained gradients_of(
     const Tensor ids = random_ids(lanes, length, model.config().vocab_size, 5);
     const Tensor targets = random_ids(lanes, length, model.config().vocab_size, 6);
     const Tensor weight = test::filled({lanes, length}, 0.7F);
-    StateBank states(model.config(), lanes, host_allocator());
+    StateBank states(model.config(), lanes, host_queue());
     const CounterRng rng(8, 8);
     auto* const values = static_cast<float*>(states.values().data());
     for (std::int64_t i = 0; i < states.layout().count(); ++i) {
         values[i] = static_cast<float>(0.1 * rng.normal(static_cast<std::uint64_t>(i)));
     }
-    Gradients gradients(model, host_allocator());
+    Gradients gradients(model, host_queue());
     Trained out;
     out.loss = training_step(*context, model, {ids.view(), targets.view(), weight.view()}, chunk,
                              1.0 / static_cast<double>(lanes * length), states, gradients);
@@ -85,8 +85,8 @@ Trained gradients_of(
 std::string trained_weights(int steps, std::int64_t chunk, int threads) {
     CpuContext context(threads);
     Model model = Model::initialise(small_config(), 1, host_allocator());
-    AdamW optimizer(model, {}, host_allocator());
-    Gradients gradients(model, host_allocator());
+    AdamW optimizer(model, {}, host_queue());
+    Gradients gradients(model, host_queue());
     constexpr std::int64_t kLanes = 3;
     constexpr std::int64_t kLength = 600;
     const Tensor weight = test::filled({kLanes, kLength}, 1.0F);
@@ -95,7 +95,7 @@ std::string trained_weights(int steps, std::int64_t chunk, int threads) {
         for (std::uint64_t part = 0; part < 2; ++part) {
             const Tensor ids =
                 random_ids(kLanes, kLength, 12, 100 + 2 * static_cast<std::uint64_t>(step) + part);
-            StateBank states(model.config(), kLanes, host_allocator());
+            StateBank states(model.config(), kLanes, host_queue());
             training_step(*context, model, {ids.view(), ids.view(), weight.view()}, chunk,
                           1.0 / (2 * kLanes * kLength), states, gradients);
         }
@@ -132,7 +132,7 @@ TEST_CASE("forward: a record gives the same bytes alone and in any company") {
             const ConstTensorView from = all.view().slice(0, lanes[i], lanes[i] + 1);
             std::memcpy(static_cast<std::uint8_t*>(ids.view().data()) + 700 * i, from.data(), 700);
         }
-        StateBank bank(model.config(), ids.shape()[0], host_allocator());
+        StateBank bank(model.config(), ids.shape()[0], host_queue());
         Tensor out(host_allocator(), DType::f32, {ids.shape()[0], 700, 12}, "hidden");
         forward_hidden(*context, model, {ids.view(), {}, {}}, bank, kLastLayer, out.view());
         std::vector<std::string> rows;
@@ -155,13 +155,13 @@ TEST_CASE("forward: positions past valid change neither rows nor states") {
     const Tensor ids = random_ids(3, 400, 12, 9);
     CpuContext context;
     const std::array<std::int64_t, 3> counts{400, 1, 123};
-    StateBank bank(model.config(), 3, host_allocator());
+    StateBank bank(model.config(), 3, host_queue());
     Tensor out(host_allocator(), DType::f32, {3, 400, 12}, "hidden");
     forward_hidden(*context, model, {ids.view(), {counts.data(), DType::i64, {3}}, {}}, bank,
                    kLastLayer, out.view());
     for (std::int64_t lane = 0; lane < 3; ++lane) {
         const std::int64_t count = counts[static_cast<std::size_t>(lane)];
-        StateBank alone(model.config(), 1, host_allocator());
+        StateBank alone(model.config(), 1, host_queue());
         Tensor rows(host_allocator(), DType::f32, {1, count, 12}, "hidden");
         forward_hidden(*context, model,
                        {ids.view().slice(0, lane, lane + 1).slice(1, 0, count), {}, {}}, alone,
@@ -184,7 +184,7 @@ TEST_CASE("forward: segments in a lane are records apart") {
     std::vector<std::int32_t> segment(300, 0);
     std::fill(segment.begin() + 2, segment.begin() + 131, 1);
     std::fill(segment.begin() + 131, segment.end(), 2);
-    StateBank bank(model.config(), 1, host_allocator());
+    StateBank bank(model.config(), 1, host_queue());
     Tensor out(host_allocator(), DType::f32, {1, 300, 12}, "hidden");
     forward_hidden(*context, model, {ids.view(), {}, {segment.data(), DType::i32, {1, 300}}}, bank,
                    kLastLayer, out.view());
@@ -192,7 +192,7 @@ TEST_CASE("forward: segments in a lane are records apart") {
     for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
         const std::int64_t lo = borders[i];
         const std::int64_t hi = borders[i + 1];
-        StateBank alone(model.config(), 1, host_allocator());
+        StateBank alone(model.config(), 1, host_queue());
         Tensor rows(host_allocator(), DType::f32, {1, hi - lo, 12}, "hidden");
         forward_hidden(*context, model, {ids.view().slice(1, lo, hi), {}, {}}, alone, kLastLayer,
                        rows.view());
@@ -207,7 +207,7 @@ TEST_CASE("forward: the scan equals the recurrence, step by step, within 1e-5") 
         constexpr std::int64_t kLength = 500;
         const Tensor ids = random_ids(1, kLength, 12, 9);
         CpuContext context;
-        StateBank bank(model.config(), 1, host_allocator());
+        StateBank bank(model.config(), 1, host_queue());
         Tensor out(host_allocator(), DType::f32, {1, kLength, 12}, "logits");
         forward_logits(*context, model, {ids.view(), {}, {}}, bank, out.view());
         test::Recurrence recurrence(model);

@@ -43,8 +43,8 @@ Batch make_batch(std::int64_t lanes, std::int64_t length, std::uint64_t seed) {
 }
 
 double loss_of(CpuContext& context, const Model& model, const TrainBatch& batch) {
-    StateBank states(model.config(), batch.ids.extent(0), host_allocator());
-    Gradients gradients(model, host_allocator());
+    StateBank states(model.config(), batch.ids.extent(0), host_queue());
+    Gradients gradients(model, host_queue());
     return training_step(*context, model, batch, batch.ids.extent(1), 1.0, states, gradients);
 }
 
@@ -74,8 +74,8 @@ TEST_CASE("training step: every gradient agrees with differences of the loss") {
         CpuContext context(2);
         Model model = random_model(small_config(everything), 21);
         const Batch batch = make_batch(2, 37, 4);
-        StateBank states(model.config(), 2, host_allocator());
-        Gradients gradients(model, host_allocator());
+        StateBank states(model.config(), 2, host_queue());
+        Gradients gradients(model, host_queue());
         training_step(*context, model, batch.view(), 37, 1.0, states, gradients);
         for (std::size_t i = 0; i < model.params().size(); ++i) {
             Param& param = model.params()[i];
@@ -100,11 +100,11 @@ TEST_CASE("training step: loss, states and hidden values are those of the forwar
     CpuContext context;
     const Model model = random_model(small_config(), 3);
     const Batch batch = make_batch(2, 600, 8);
-    StateBank trained(model.config(), 2, host_allocator());
-    Gradients gradients(model, host_allocator());
+    StateBank trained(model.config(), 2, host_queue());
+    Gradients gradients(model, host_queue());
     const double loss = training_step(*context, model, batch.view(), 256, 1.0, trained, gradients);
 
-    StateBank read(model.config(), 2, host_allocator());
+    StateBank read(model.config(), 2, host_queue());
     Tensor logits(host_allocator(), DType::f32, {2, 600, 12}, "logits");
     forward_logits(*context, model, {batch.ids.view(), {}, {}}, read, logits.view());
     CHECK(bytes_of(trained.values()) == bytes_of(read.values()));
@@ -130,9 +130,9 @@ TEST_CASE("training step: gradients add up over calls, and scale with the scale"
     const Model model = random_model(small_config(), 3);
     const Batch batch = make_batch(1, 50, 8);
     const auto gradient = [&](int calls, double scale) {
-        Gradients out(model, host_allocator());
+        Gradients out(model, host_queue());
         for (int i = 0; i < calls; ++i) {
-            StateBank states(model.config(), 1, host_allocator());
+            StateBank states(model.config(), 1, host_queue());
             training_step(*context, model, batch.view(), 50, scale, states, out);
         }
         return out.norm(*context);
@@ -148,8 +148,8 @@ TEST_CASE("training step: targets of weight 0 are not looked at, no position is 
     Batch batch = make_batch(1, 9, 8);
     std::fill_n(static_cast<float*>(batch.weight.view().data()), 9, 0.0F);
     std::fill_n(static_cast<std::uint8_t*>(batch.targets.view().data()), 9, std::uint8_t{255});
-    StateBank states(model.config(), 1, host_allocator());
-    Gradients gradients(model, host_allocator());
+    StateBank states(model.config(), 1, host_queue());
+    Gradients gradients(model, host_queue());
     CHECK(training_step(*context, model, batch.view(), 9, 1.0, states, gradients) == 0.0);
     CHECK(gradients.norm(*context) == 0.0);
     const TrainBatch whole = batch.view();
@@ -164,11 +164,11 @@ TEST_CASE("training step: what does not fit is refused") {
     CpuContext context;
     const Model model = random_model(small_config(), 3);
     const Batch batch = make_batch(2, 9, 8);
-    Gradients gradients(model, host_allocator());
-    StateBank one(model.config(), 1, host_allocator());
+    Gradients gradients(model, host_queue());
+    StateBank one(model.config(), 1, host_queue());
     CHECK(error_of([&] { training_step(*context, model, batch.view(), 9, 1.0, one, gradients); }) ==
           "ids are [2, 9] for 1 lanes");
-    StateBank two(model.config(), 2, host_allocator());
+    StateBank two(model.config(), 2, host_queue());
     CHECK(error_of([&] { training_step(*context, model, batch.view(), 0, 1.0, two, gradients); }) ==
           "a chunk of 0 positions");
 }
@@ -179,8 +179,8 @@ TEST_CASE("a model that diverges stops with layer and lane") {
     Param& in_proj = *model.params().find("backbone.layers.1.mixer.in_proj.weight");
     std::fill_n(static_cast<float*>(in_proj.value.view().data()), in_proj.shape.count(), 3e38F);
     const Batch batch = make_batch(2, 9, 8);
-    StateBank states(model.config(), 2, host_allocator());
-    Gradients gradients(model, host_allocator());
+    StateBank states(model.config(), 2, host_queue());
+    Gradients gradients(model, host_queue());
     CHECK(error_of([&] {
               training_step(*context, model, batch.view(), 9, 1.0, states, gradients);
           }).find("the state of layer 1 in lane 0 is no longer finite") == 0);
@@ -197,14 +197,14 @@ TEST_CASE("forward: a layer's stream is what the next block starts from, and no 
     const Tensor ids = random_ids(2, 30, 12, 5);
     Tensor hidden(host_allocator(), DType::f32, {2, 30, 12}, "hidden");
     for (std::int64_t layer = 0; layer <= 3; ++layer) {
-        StateBank bank(model.config(), 2, host_allocator());
+        StateBank bank(model.config(), 2, host_queue());
         forward_hidden(*context, model, {ids.view(), {}, {}}, bank, layer, hidden.view());
         for (std::int64_t each = 0; each < 3; ++each) {
             const std::string states = bytes_of(bank.ssm(each));
             CHECK((states == std::string(states.size(), '\0')) == (each >= layer));
         }
     }
-    StateBank bank(model.config(), 2, host_allocator());
+    StateBank bank(model.config(), 2, host_queue());
     CHECK_FALSE(error_of([&] {
                     forward_hidden(*context, model, {ids.view(), {}, {}}, bank, 4, hidden.view());
                 }).empty());
@@ -221,8 +221,8 @@ TEST_CASE("AdamW: the first step moves every value by the rate, decay where it a
     AdamWOptions options;
     options.weight_decay = 0.5;
     options.clip = 0.0;
-    AdamW optimizer(model, options, host_allocator());
-    Gradients gradients(model, host_allocator());
+    AdamW optimizer(model, options, host_queue());
+    Gradients gradients(model, host_queue());
     for (std::size_t i = 0; i < gradients.size(); ++i) {
         std::fill_n(static_cast<double*>(gradients.of(i).data()), gradients.of(i).count(), 2.0);
     }
@@ -242,8 +242,8 @@ TEST_CASE("AdamW: clipping scales the whole gradient, one that is not finite cha
         Model model = random_model(small_config(), 3);
         AdamWOptions options;
         options.clip = clip;
-        AdamW optimizer(model, options, host_allocator());
-        Gradients gradients(model, host_allocator());
+        AdamW optimizer(model, options, host_queue());
+        Gradients gradients(model, host_queue());
         *static_cast<double*>(gradients.of(0).data()) = gradient;
         optimizer.step(*context, model, gradients, 0.01);
         return *static_cast<const float*>(optimizer.m(0).data());
@@ -253,8 +253,8 @@ TEST_CASE("AdamW: clipping scales the whole gradient, one that is not finite cha
 
     Model model = random_model(small_config(), 3);
     const std::string before = model.hash();
-    AdamW optimizer(model, {}, host_allocator());
-    Gradients gradients(model, host_allocator());
+    AdamW optimizer(model, {}, host_queue());
+    Gradients gradients(model, host_queue());
     *static_cast<double*>(gradients.of(1).data()) = std::numeric_limits<double>::quiet_NaN();
     CHECK(error_of([&] {
               optimizer.step(*context, model, gradients, 0.01);

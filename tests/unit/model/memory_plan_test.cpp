@@ -23,8 +23,8 @@ std::int64_t measured(const ModelConfig& config,
     const Model model = Model::initialise(config, 1, host_allocator());
     const Tensor ids = test::random_ids(lanes, length, config.vocab_size, 3);
     const Tensor weight = test::filled({lanes, length}, 1.0F);
-    StateBank states(config, lanes, host_allocator());
-    Gradients gradients(model, host_allocator());
+    StateBank states(config, lanes, host_queue());
+    Gradients gradients(model, host_queue());
     training_step(*context, model, {ids.view(), ids.view(), weight.view()}, chunk, 1.0, states,
                   gradients);
     return context->step.high_water();
@@ -60,7 +60,7 @@ TEST_CASE("memory plan: reading takes what was planned, within a tenth") {
     const ModelConfig config = ModelConfig::of_width(64, 4);
     const Model model = Model::initialise(config, 1, host_allocator());
     const Tensor ids = test::random_ids(2, 2000, config.vocab_size, 3);
-    StateBank states(config, 2, host_allocator());
+    StateBank states(config, 2, host_queue());
     {
         const StepMemory::Scope scope(context->step);
         const TensorView logits = context->step.take(DType::f32, {2, 2000, config.vocab_size});

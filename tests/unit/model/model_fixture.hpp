@@ -42,7 +42,7 @@ class CpuContext {
   private:
     ThreadPool pool_;
     StepMemory step_;
-    ops::Context context_{Device{}, ops::op_table(Device{}), pool_, step_};
+    ops::Context context_{ops::op_table(Device{}), pool_, step_};
 };
 
 /// [B,T] ids below `vocab`, a function of seed and place.

@@ -26,7 +26,7 @@ float first_of(ConstTensorView view) {
 
 TEST_CASE("states: one array holds the convolution's and the scan's of every layer") {
     const ModelConfig config = small_config();
-    StateBank bank(config, 2, host_allocator());
+    StateBank bank(config, 2, host_queue());
     CHECK(bank.layout().count() == 3 * 2 * (3 * 24 + 24 * 5));
     CHECK(bank.bytes() == 4 * bank.layout().count());
     CHECK(bank.conv(2).shape() == Shape{2, 3, 24});
@@ -43,7 +43,7 @@ TEST_CASE("states: one array holds the convolution's and the scan's of every lay
 }
 
 TEST_CASE("states: a lane is reset alone, a snapshot brings all back") {
-    StateBank bank(small_config(), 3, host_allocator());
+    StateBank bank(small_config(), 3, host_queue());
     fill(bank.values(), 7.0F);
     Tensor snapshot(host_allocator(), DType::f32, {bank.layout().count()}, "snapshot");
     bank.snapshot(snapshot.view());
@@ -60,19 +60,21 @@ TEST_CASE("states: a lane is reset alone, a snapshot brings all back") {
     bank.reset();
     CHECK(first_of(bank.values()) == 0.0F);
     CHECK_FALSE(error_of([&] { bank.restore(snapshot.view().slice(0, 0, 5)); }).empty());
-    CHECK_FALSE(error_of([] { StateBank(small_config(), 0, host_allocator()); }).empty());
+    CHECK_FALSE(error_of([] { StateBank(small_config(), 0, host_queue()); }).empty());
 }
 
 TEST_CASE("states: what is not finite is named by layer and lane") {
-    StateBank bank(small_config(), 3, host_allocator());
-    CHECK_NOTHROW(bank.require_finite());
+    test::CpuContext context;
+    StateBank bank(small_config(), 3, host_queue());
+    CHECK_NOTHROW(bank.require_finite(*context));
     fill(bank.ssm(1).slice(0, 2, 3).slice(1, 23, 24), std::numeric_limits<float>::infinity());
     CHECK(error_of([&] {
-              bank.require_finite();
+              bank.require_finite(*context);
           }).find("the state of layer 1 in lane 2 is no longer finite") == 0);
     bank.reset();
     fill(bank.conv(2).slice(0, 0, 1), std::numeric_limits<float>::quiet_NaN());
-    CHECK(error_of([&] { bank.require_finite(); }).find("layer 2 in lane 0") != std::string::npos);
+    CHECK(error_of([&] { bank.require_finite(*context); }).find("layer 2 in lane 0") !=
+          std::string::npos);
 }
 
 }  // namespace mambase::model

@@ -37,8 +37,7 @@ TEST_CASE("verify: numbers of an independent implementation") {
             continue;
         }
         CpuContext context(2);
-        const VerifyReport report =
-            verify(*context, host_allocator(), dir, dir + "/expected.safetensors");
+        const VerifyReport report = verify(*context, dir, dir + "/expected.safetensors");
         INFO(report.text());
         CHECK(report.ok());
         const Model model = Model::load(dir, host_allocator());
@@ -85,7 +84,7 @@ TEST_CASE("verify: a model that differs fails, by the lines that differ") {
             static_cast<const std::uint8_t*>(ids.view().data())[i];
     }
     Tensor logits(host_allocator(), DType::f32, {1, 40, 12}, "logits");
-    StateBank bank(model.config(), 1, host_allocator());
+    StateBank bank(model.config(), 1, host_queue());
     forward_logits(*context, model, {ids.view(), {}, {}}, bank, logits.view());
     SafetensorsWriter writer(dir.file("expected.safetensors"));
     writer.add("input_ids", wide.view());
@@ -94,7 +93,7 @@ TEST_CASE("verify: a model that differs fails, by the lines that differ") {
 
     save_model(dir.path(), model);
     const std::string expected = dir.file("expected.safetensors");
-    const VerifyReport same = verify(*context, host_allocator(), dir.path(), expected);
+    const VerifyReport same = verify(*context, dir.path(), expected);
     INFO(same.text());
     CHECK(same.ok());
     REQUIRE(same.lines.size() == 2);
@@ -103,13 +102,13 @@ TEST_CASE("verify: a model that differs fails, by the lines that differ") {
     static_cast<float*>(model.params().find("backbone.norm_f.weight")->value.view().data())[0] +=
         0.01F;
     save_model(dir.path(), model);
-    const VerifyReport other = verify(*context, host_allocator(), dir.path(), expected);
+    const VerifyReport other = verify(*context, dir.path(), expected);
     CHECK_FALSE(other.ok());
     CHECK(other.text().find("FAIL  logits") != std::string::npos);
 
     static_cast<std::int64_t*>(wide.view().data())[7] = 12;
     writer.commit();
-    CHECK(error_of([&] { verify(*context, host_allocator(), dir.path(), expected); }) ==
+    CHECK(error_of([&] { verify(*context, dir.path(), expected); }) ==
           concat(expected, ": tensor input_ids has 12 at element 7, not below 12"));
 }
 

@@ -53,7 +53,7 @@ std::vector<float> expected_rows(const test::PipelineLab& lab,
                                  std::int64_t layer) {
     const Runtime runtime = lab.runtime();
     Engine engine(runtime);
-    const model::Model model = model::Model::load(lab.model_dir(), engine.allocator());
+    const model::Model model = model::Model::load(lab.model_dir(), host_allocator());
     std::vector<std::uint8_t> ids(stretch.size());
     io::Tokenizer::named("dna").encode(stretch, ids.data());
     for (std::uint8_t& id : ids) {
@@ -61,7 +61,7 @@ std::vector<float> expected_rows(const test::PipelineLab& lab,
     }
     const auto length = static_cast<std::int64_t>(ids.size());
     std::vector<float> rows(static_cast<std::size_t>(length * kWidth));
-    model::StateBank bank(model.config(), 1, engine.allocator());
+    model::StateBank bank(model.config(), 1, engine.queue());
     model::forward_hidden(
         engine.context(), model,
         {.ids = TensorView(ids.data(), DType::u8, {1, length}), .valid = {}, .segment = {}}, bank,

@@ -56,7 +56,7 @@ std::map<std::string, std::map<std::string, std::string>> read_table(const std::
 CaseTally expected_tally(const test::PipelineLab& lab, const std::string& stretch) {
     const Runtime runtime = lab.runtime();
     Engine engine(runtime);
-    const model::Model model = model::Model::load(lab.model_dir(), engine.allocator());
+    const model::Model model = model::Model::load(lab.model_dir(), host_allocator());
     std::vector<std::uint8_t> codes(stretch.size());
     dna().encode(stretch, codes.data());
     std::vector<std::uint8_t> ids = codes;
@@ -66,7 +66,7 @@ CaseTally expected_tally(const test::PipelineLab& lab, const std::string& stretc
     const auto length = static_cast<std::int64_t>(ids.size());
     const std::int64_t vocabulary = model.config().vocab_size;
     std::vector<float> logits(static_cast<std::size_t>(length * vocabulary));
-    model::StateBank bank(model.config(), 1, engine.allocator());
+    model::StateBank bank(model.config(), 1, engine.queue());
     model::forward_logits(
         engine.context(), model,
         {.ids = TensorView(ids.data(), DType::u8, {1, length}), .valid = {}, .segment = {}}, bank,
@@ -238,12 +238,12 @@ TEST_CASE("evaluate refuses what has no meaning, all at once", "[evaluate]") {
     EvaluateOptions options;
     options.reading.inputs = {"-"};
     options.reading.regions = {"x"};
-    options.reading.chunk = 0;
+    options.reading.chunk = -1;
     options.baseline = {13};
     const std::string failure = failure_of([&] { options.validate(); });
     REQUIRE(failure.find("usage: ") == 0);
     for (const std::string part :
-         {"no model directory", "standard input", "the chunk is at least 1 base, not 0",
+         {"no model directory", "standard input", "the chunk is at least 1 base, not -1",
           "baseline is 1 to 12, not 13", "a baseline needs files of its own"}) {
         INFO(part << " in " << failure);
         REQUIRE(failure.find(part) != std::string::npos);

@@ -45,7 +45,7 @@ struct Bench {
     test::PipelineLab lab;
     Runtime runtime = lab.runtime();
     Engine engine{runtime};
-    model::Model model = model::Model::load(lab.model_dir(), engine.allocator());
+    model::Model model = model::Model::load(lab.model_dir(), host_allocator());
 
     std::vector<Value> losses(const std::vector<TaggedPiece>& pieces, std::int64_t chunk) {
         std::vector<Value> out;
