@@ -16,12 +16,6 @@ namespace {
 constexpr std::int64_t kFloat = size_of(DType::f32);
 constexpr std::int64_t kDouble = size_of(DType::f64);
 
-// Scratch of the ops in a backward pass, as the CPU backend takes it; the table does not tell. The
-// scan keeps a share of the gradients of B and C for each so many channels, and the sums of a
-// gradient tile of its own parameters; a product packs so many tiles of both operands.
-constexpr std::int64_t kChannelsOfShare = 32;
-constexpr std::int64_t kPackedTiles = 8;
-
 /// Bytes of step memory, by what they are for.
 struct StepBytes {
     std::int64_t starts = 0;       // states at the starts of chunks
@@ -31,9 +25,39 @@ struct StepBytes {
     std::int64_t total() const { return starts + activations + scratch; }
 };
 
-/// Floats a position that a block holds: normed, xz, u, x_dbl, dt_raw, gated.
+/// Numbers a position that a block holds: normed, xz, u, x_dbl, dt_raw, gated.
 std::int64_t block_width(const ModelConfig& config) {
     return config.d_model + 5 * config.d_inner + config.dt_rank + 2 * config.d_state;
+}
+
+StepBytes forward_bytes(const ModelConfig& config, std::int64_t rows, std::int64_t number) {
+    StepBytes out;
+    // the stream and the logits in f32; beside them what a block adds, the last norm's result, and
+    // one block
+    out.activations = checked_mul(
+        rows, kFloat * (config.d_model + config.vocab_size) + number * 2 * config.d_model);
+    out.scratch = checked_mul(rows, number * block_width(config));
+    return out;
+}
+
+/// Most that a layer's backward takes at once beside the values that the forward has kept.
+std::int64_t layer_scratch(const ops::OpTable& table,
+                           const ModelConfig& config,
+                           std::int64_t lanes,
+                           std::int64_t length,
+                           std::int64_t number) {
+    const std::int64_t rows = checked_mul(lanes, length);
+    const std::int64_t d = config.d_model;
+    const std::int64_t e = config.d_inner;
+    // gradients of gated, xz, u, dt_raw, x_dbl; then those of normed and the product of in_proj, or
+    // before them the scan, whichever is more
+    const std::int64_t gradients =
+        checked_mul(rows, number * (5 * e + config.dt_rank + 2 * config.d_state));
+    const std::int64_t product = checked_mul(rows, number * d) +
+                                 table.linear_backward_scratch_bytes(lanes, length, d, 2 * e);
+    const std::int64_t scan =
+        table.selective_scan_backward_scratch_bytes(lanes, length, e, config.d_state);
+    return gradients + std::max(product, scan);
 }
 
 StepBytes step_bytes(const ops::OpTable& table,
@@ -41,35 +65,28 @@ StepBytes step_bytes(const ops::OpTable& table,
                      std::int64_t lanes,
                      std::int64_t length,
                      std::int64_t chunk,
-                     RunMode mode) {
-    const std::int64_t rows = checked_mul(lanes, std::min(chunk, length)) * kFloat;
+                     RunMode mode,
+                     DType activations) {
+    const std::int64_t number = size_of(activations);
+    const std::int64_t at_once = std::min(chunk, length);
+    const std::int64_t rows = checked_mul(lanes, at_once);
     const std::int64_t d = config.d_model;
-    const std::int64_t e = config.d_inner;
-    StepBytes out;
     if (mode == RunMode::forward) {
-        // stream (two), hidden and logits beside one block
-        out.activations = checked_mul(rows, 3 * d + config.vocab_size);
-        out.scratch = checked_mul(rows, block_width(config));
-        return out;
+        return forward_bytes(config, rows, number);
     }
-    const std::int64_t scan =
-        ops::selective_scan_saved_bytes(table, lanes, std::min(chunk, length), e, config.d_state);
-    // a layer: its block, residual and rstd; once: what the last block adds, the last norm's
-    // residual, result and rstd, logits, gradients of the stream and of the last norm's result
-    out.activations =
-        checked_mul(config.n_layer, checked_mul(rows, block_width(config) + d + 1) + scan) +
-        checked_mul(rows, 5 * d + 1 + config.vocab_size);
-    // gradients of gated, xz, u, dt_raw, x_dbl; then those of normed and the product of in_proj, or
-    // before them the scan, whichever is more
-    const std::int64_t tile_rows = std::min({table.gradient_tile, chunk, length});
-    const std::int64_t tiles = checked_mul(lanes, ceil_div(std::min(chunk, length), tile_rows));
-    const std::int64_t product =
-        checked_mul(rows, d) + kPackedTiles * tile_rows * (2 * e + d) * kFloat;
-    const std::int64_t shares =
-        checked_mul(rows, 2 * config.d_state * ceil_div(e, kChannelsOfShare)) +
-        checked_mul(tiles, (config.d_state + 2) * round_up(e, kChannelsOfShare) * kFloat);
-    out.scratch =
-        checked_mul(rows, 5 * e + config.dt_rank + 2 * config.d_state) + std::max(product, shares);
+    StepBytes out;
+    // a layer: its block, residual, rstd and what the scan keeps
+    const std::int64_t layer =
+        checked_mul(rows, number * block_width(config) + kFloat * (d + 1)) +
+        ops::selective_scan_saved_bytes(table, lanes, at_once, config.d_inner, config.d_state);
+    // once: the last norm's residual and rstd, logits and the stream's gradient in f32; what the
+    // last block adds, the last norm's result and its gradient; where activations are rounded, the
+    // rounded stream's gradient and the logits'
+    const bool rounds = activations != DType::f32;
+    const std::int64_t once = kFloat * (2 * d + 1 + config.vocab_size) + number * 3 * d +
+                              (rounds ? number * (d + config.vocab_size) : 0);
+    out.activations = checked_mul(config.n_layer, layer) + checked_mul(rows, once);
+    out.scratch = layer_scratch(table, config, lanes, at_once, number);
     const std::int64_t states = StateLayout(config, lanes).count() * kFloat;
     out.starts = checked_mul(ceil_div(length, chunk) + 1, states);
     return out;
@@ -130,10 +147,11 @@ MemoryPlan plan(const ops::OpTable& table,
                 std::int64_t lanes,
                 std::int64_t length,
                 std::int64_t chunk,
-                RunMode mode) {
+                RunMode mode,
+                DType activations) {
     require_sizes(lanes, length, chunk);
-    const StepBytes step =
-        step_bytes(table, config, lanes, length, whole_tiles(table, chunk, length), mode);
+    const StepBytes step = step_bytes(table, config, lanes, length,
+                                      whole_tiles(table, chunk, length), mode, activations);
     MemoryPlan out;
     out.items = standing_items(config, lanes, length, mode);
     out.items.push_back({"activations of a chunk", step.activations});
@@ -154,13 +172,15 @@ std::int64_t largest_chunk(const ops::OpTable& table,
                            std::int64_t lanes,
                            std::int64_t length,
                            std::int64_t limit,
-                           RunMode mode) {
+                           RunMode mode,
+                           DType activations) {
     require_sizes(lanes, length, 1);
     const std::int64_t standing = sum(standing_items(config, lanes, length, mode));
     // Shorter chunks have more starts, so what fits need not be all below one length: try each.
     for (std::int64_t tiles = ceil_div(length, table.gradient_tile); tiles >= 1; --tiles) {
         const std::int64_t chunk = std::min(tiles * table.gradient_tile, length);
-        if (standing + step_bytes(table, config, lanes, length, chunk, mode).total() <= limit) {
+        if (standing + step_bytes(table, config, lanes, length, chunk, mode, activations).total() <=
+            limit) {
             return chunk;
         }
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/ops/op_table.hpp"
+#include "kernels/tensor/dtype.hpp"
 #include "model/config.hpp"
 
 #include <cstdint>
@@ -31,7 +32,8 @@ MemoryPlan plan(const ops::OpTable& table,
                 std::int64_t lanes,
                 std::int64_t length,
                 std::int64_t chunk,
-                RunMode mode);
+                RunMode mode,
+                DType activations = DType::f32);
 
 /// The longest chunk of whole gradient tiles (at most `length`) whose plan is within `limit` bytes;
 /// 0 where none is.
@@ -40,6 +42,7 @@ std::int64_t largest_chunk(const ops::OpTable& table,
                            std::int64_t lanes,
                            std::int64_t length,
                            std::int64_t limit,
-                           RunMode mode);
+                           RunMode mode,
+                           DType activations = DType::f32);
 
 }  // namespace mambase::model

@@ -98,6 +98,30 @@ std::optional<std::string> state_to_resume(const PretrainOptions& options) {
     return elsewhere ? std::optional(concat(options.resume, "/", kStateName)) : std::nullopt;
 }
 
+/// Positions of a window at once: what is asked for, else as many as fit beside what else the run
+/// holds. Error{out_of_memory} where that does not fit.
+std::int64_t choose_chunk(const PretrainOptions& options,
+                          const Recipe& recipe,
+                          const model::ModelConfig& config,
+                          Engine& engine) {
+    const ops::OpTable& table = engine.context().table;
+    const std::int64_t free = engine.queue().free_bytes() / 10 * 9;
+    const std::int64_t fits = model::largest_chunk(table, config, recipe.lanes, recipe.context,
+                                                   free, model::RunMode::train, recipe.precision);
+    const std::int64_t chunk =
+        std::min(options.chunk > 0 ? engine.chunk(options.chunk) : std::max<std::int64_t>(fits, 1),
+                 recipe.context);
+    const model::MemoryPlan plan = model::plan(table, config, recipe.lanes, recipe.context, chunk,
+                                               model::RunMode::train, recipe.precision);
+    MAMBASE_REQUIRE(plan.total <= free, ErrorCode::out_of_memory,
+                    concat("a step in chunks of ", chunk, " bases takes ", format_bytes(plan.total),
+                           " (", format_bytes(plan.items.front().bytes), " of it for ",
+                           plan.items.front().what, "), free are ", format_bytes(free),
+                           fits > 0 ? concat("; the longest chunk that fits is ", fits)
+                                    : std::string("; not even the shortest chunk fits")));
+    return chunk;
+}
+
 class Training {
   public:
     Training(const PretrainOptions& options, const Runtime& runtime);
@@ -158,7 +182,7 @@ Training::Training(const PretrainOptions& options, const Runtime& runtime)
       start_(make_start(options)),
       store_(read_inputs(options, *start_.tokenizer, runtime)),
       recipe_(make_recipe(options, start_, store_.total_bases(), engine_)),
-      chunk_(options.chunk > 0 ? std::min(options.chunk, recipe_.context) : recipe_.context),
+      chunk_(choose_chunk(options, recipe_, start_.model.config(), engine_)),
       split_(split_data(store_, recipe_.context)),
       valid_(thin_out(split_.valid, recipe_.valid_windows)),
       windows_(store_, split_.train, recipe_.context),
@@ -199,7 +223,7 @@ PretrainReport Training::dry_run() {
     const std::int64_t weights = model().params().count() * size_of(DType::f32);
     const model::MemoryPlan memory =
         model::plan(engine_.context().table, model().config(), recipe_.lanes, recipe_.context,
-                    chunk_, model::RunMode::train);
+                    chunk_, model::RunMode::train, recipe_.precision);
     PretrainReport out = report(PretrainEnd::dry_run);
     out.plan = concat(memory.text(), "sequence in memory: ", format_bytes(store_.total_bases()),
                       "\nwould write: ", format_bytes(5 * weights), " to ", options_.output,

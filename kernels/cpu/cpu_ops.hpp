@@ -10,6 +10,16 @@
 
 namespace mambase::cpu {
 
+/// Of the largest part, within some per cent.
+std::int64_t linear_backward_scratch_bytes(std::int64_t batch,
+                                           std::int64_t length,
+                                           std::int64_t inputs,
+                                           std::int64_t outputs);
+std::int64_t selective_scan_backward_scratch_bytes(std::int64_t batch,
+                                                   std::int64_t length,
+                                                   std::int64_t inner,
+                                                   std::int64_t state);
+
 template <SimdLevel L>
 void linear_forward(ops::Context& context, const ops::Linear& op);
 template <SimdLevel L>

@@ -12,6 +12,8 @@ constexpr ops::OpTable make_table(const char* name) {
     ops::OpTable table{};
     table.name = name;
     table.gradient_tile = kGradientTile;
+    table.linear_backward_scratch_bytes = cpu::linear_backward_scratch_bytes;
+    table.selective_scan_backward_scratch_bytes = cpu::selective_scan_backward_scratch_bytes;
     table.embedding_forward = cpu::embedding_forward;
     table.embedding_backward = cpu::embedding_backward;
     table.linear_forward = cpu::linear_forward<L>;

@@ -193,6 +193,14 @@ class WeightGradient {
 
 }  // namespace
 
+/// Both operands of a group of tiles, packed.
+std::int64_t linear_backward_scratch_bytes(std::int64_t /*batch*/,
+                                           std::int64_t length,
+                                           std::int64_t inputs,
+                                           std::int64_t outputs) {
+    return kTileGroup * std::min(kGradientTile, length) * (inputs + outputs) * size_of(DType::f32);
+}
+
 template <SimdLevel L>
 void linear_forward(ops::Context& context, const ops::Linear& op) {
     const StepMemory::Scope scope(context.step);

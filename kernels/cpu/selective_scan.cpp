@@ -167,6 +167,20 @@ std::int64_t selective_scan_saved_bytes(std::int64_t batch,
         static_cast<std::int64_t>(sizeof(float)));
 }
 
+/// Each block of channels has its share of db and dc, and the sums of a gradient tile of its own
+/// parameters.
+std::int64_t selective_scan_backward_scratch_bytes(std::int64_t batch,
+                                                   std::int64_t length,
+                                                   std::int64_t inner,
+                                                   std::int64_t state) {
+    const Extents extents{batch, length, inner, state, ceil_div(inner, kScanBlock)};
+    const std::int64_t tasks = checked_mul(batch, extents.blocks);
+    const std::int64_t floats = checked_add(
+        checked_mul(tasks, checked_mul(length, 2 * state)),
+        checked_mul(extents.gradient_tiles(), checked_mul(tasks, extents.parameter_floats())));
+    return checked_mul(floats, size_of(DType::f32));
+}
+
 template <SimdLevel L>
 void selective_scan_forward(ops::Context& context, const ops::SelectiveScan& op) {
     const StepMemory::Scope scope(context.step);

@@ -25,6 +25,17 @@ struct OpTable {
     /// are added by descending position, then ascending lane.
     std::int64_t gradient_tile;
 
+    // Step memory that the two ops with more than a trifle of scratch take in their backward beside
+    // their arguments; for memory plans.
+    std::int64_t (*linear_backward_scratch_bytes)(std::int64_t batch,
+                                                  std::int64_t length,
+                                                  std::int64_t inputs,
+                                                  std::int64_t outputs);
+    std::int64_t (*selective_scan_backward_scratch_bytes)(std::int64_t batch,
+                                                          std::int64_t length,
+                                                          std::int64_t inner,
+                                                          std::int64_t state);
+
     void (*embedding_forward)(Context&, const Embedding&);
     void (*embedding_backward)(Context&, const EmbeddingGrad&);
     void (*linear_forward)(Context&, const Linear&);

@@ -4,7 +4,10 @@
 #include "base/text.hpp"
 
 #include <cstring>
-#include <unistd.h>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
 
 namespace mambase {
 
@@ -28,8 +31,18 @@ class HostQueue final : public DeviceQueue {
     void wait() override {}
     std::int64_t peak_bytes() const noexcept override { return 0; }  // not counted on the host
     std::int64_t free_bytes() override {
-        return static_cast<std::int64_t>(sysconf(_SC_AVPHYS_PAGES)) *
-               static_cast<std::int64_t>(sysconf(_SC_PAGESIZE));
+        // What the kernel could give without swapping; caches of files count as free.
+        std::ifstream meminfo("/proc/meminfo");
+        std::string line;
+        while (std::getline(meminfo, line)) {
+            std::istringstream words(line);
+            std::string name;
+            std::int64_t kibibytes = 0;
+            if (words >> name >> kibibytes && name == "MemAvailable:") {
+                return kibibytes * 1024;
+            }
+        }
+        return std::numeric_limits<std::int64_t>::max();  // a system that does not say
     }
 };
 
