@@ -22,7 +22,8 @@ namespace {
 /// One chunk of the batch, positions [lo, hi).
 TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) {
     return {batch.ids.slice(1, lo, hi), batch.targets.slice(1, lo, hi),
-            batch.weight.slice(1, lo, hi)};
+            batch.weight.slice(1, lo, hi),
+            batch.input_gradient ? batch.input_gradient.slice(1, lo, hi) : TensorView()};
 }
 
 /// The forward pass of a chunk with everything that backward needs, and that backward.
@@ -145,6 +146,9 @@ void ChunkPass::backward(ConstTensorView states_in,
                              layout_.ssm(states_in, layer), dstream, dadded,
                              layout_.conv(dstates, layer), layout_.ssm(dstates, layer), gradients);
     }
+    if (batch_.input_gradient) {
+        copy(context_.queue, dstream, batch_.input_gradient);
+    }
     ops::embedding_backward(
         context_, {.ids = batch_.ids, .dy = dstream, .dtable = gradients.of(params_.embedding())});
 }
@@ -188,6 +192,8 @@ void check_batch(const TrainBatch& batch, const StateBank& states, std::int64_t 
     MAMBASE_REQUIRE(batch.targets.shape() == ids && batch.weight.shape() == ids, ErrorCode::shape,
                     concat("targets are ", batch.targets.shape().text(), " and weights ",
                            batch.weight.shape().text(), " for ids ", ids.text()));
+    MAMBASE_REQUIRE(!batch.input_gradient || ids[0] == 1, ErrorCode::shape,
+                    "the gradient by the inputs is given for one lane alone");
     MAMBASE_REQUIRE(chunk >= 1, ErrorCode::usage, concat("a chunk of ", chunk, " positions"));
 }
 

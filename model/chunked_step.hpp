@@ -19,6 +19,8 @@ struct TrainBatch {
     ConstTensorView ids;      // [B,T] u8, T the whole window
     ConstTensorView targets;  // [B,T] u8
     ConstTensorView weight;   // [B,T] f32; a target of weight 0 is not looked at
+    /// [1,T,D] f32, optional, where there is one lane: is given the gradient by the embedded ids.
+    TensorView input_gradient = {};
 };
 
 /// Sums of every parameter's gradient, in double precision.

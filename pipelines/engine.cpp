@@ -1,6 +1,7 @@
 #include "pipelines/engine.hpp"
 
 #include "base/checked_math.hpp"
+#include "base/text.hpp"
 #include "kernels/ops/op_table.hpp"
 
 namespace mambase::pipelines {
@@ -14,7 +15,8 @@ std::unique_ptr<DeviceQueue> open(Device device) {
 }  // namespace
 
 Engine::Engine(const Runtime& runtime)
-    : device_(open(runtime.device)),
+    : observer_(runtime.observer),
+      device_(open(runtime.device)),
       pool_(runtime.threads),
       step_(device_ ? device_->memory() : host_allocator()),
       host_(device_ ? device_->host_memory() : host_allocator()),
@@ -25,6 +27,15 @@ Engine::Engine(const Runtime& runtime)
                device_ ? *device_ : host_queue(),
                runtime.precision) {
     set_flush_denormals();
+}
+
+Engine::~Engine() {
+    if (on_gpu()) {
+        try {
+            observer_.info(concat("peak device memory: ", format_bytes(device_->peak_bytes())));
+        } catch (...) {  // a run does not fail for want of its last words
+        }
+    }
 }
 
 std::int64_t Engine::chunk(std::int64_t asked) const {

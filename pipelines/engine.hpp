@@ -20,7 +20,8 @@ class Engine {
     explicit Engine(const Runtime& runtime);
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
-    ~Engine() = default;
+    /// Tells the observer how much memory of the device was held at most.
+    ~Engine();
 
     /// Where weights, states and what else outlives a chunk are.
     DeviceQueue& queue() noexcept { return context_.queue; }
@@ -42,6 +43,7 @@ class Engine {
   private:
     bool on_gpu() const noexcept { return device_ != nullptr; }
 
+    const Observer& observer_;
     std::unique_ptr<DeviceQueue> device_;  // null: the host
     ThreadPool pool_;
     StepMemory step_;
