@@ -7,6 +7,7 @@
 // This file is compiled with AVX2 where the processor has it (tests/bench/CMakeLists.txt), so that
 // Eigen may use what ours uses.
 #include "kernels/ops/linear.hpp"
+#include "tests/support/backends.hpp"
 #include "tests/support/tensor_tools.hpp"
 
 #include <algorithm>
@@ -94,10 +95,10 @@ struct Data {
           eigen_dx(kLength, l.inputs),
           eigen_dweight(l.outputs, l.inputs) {}
 
-    void forward(CpuRun& run) {
+    void forward(Run& run) {
         ops::linear_forward(run.context(), {x.view(), weight.view(), {}, y.view()});
     }
-    void backward(CpuRun& run, bool with_dx) {
+    void backward(Run& run, bool with_dx) {
         ops::LinearGrad op;
         op.x = x.view();
         op.weight = weight.view();
@@ -140,8 +141,8 @@ void print_row(const char* name,
 
 int main(int argc, char** argv) {
     const int repeats = argc > 1 ? std::atoi(argv[1]) : 25;
-    CpuRun one(kLevel, 1);
-    CpuRun two(kLevel, 2);
+    Run one(cpu_backend(kLevel), 1);
+    Run two(cpu_backend(kLevel), 2);
     std::printf("%s, %lld positions\n%-9s %-11s %-12s %11s %15s %11s %6s %8s\n",
                 one.context().table.name, static_cast<long long>(kLength), "layer", "", "", "ours",
                 "", "Eigen", "ratio", "1/2 thr");

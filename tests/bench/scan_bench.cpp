@@ -4,6 +4,7 @@
 //   scan_bench [repeats [T [E [N]]]]      defaults: 15 4096 256 16
 #include "kernels/ops/causal_conv1d.hpp"
 #include "kernels/ops/selective_scan.hpp"
+#include "tests/support/backends.hpp"
 #include "tests/support/tensor_tools.hpp"
 
 #include <algorithm>
@@ -153,11 +154,11 @@ int main(int argc, char** argv) {
     };
     const std::int64_t repeats = argument(1, 15);
     const Sizes sizes{argument(2, 4096), argument(3, 256), argument(4, 16)};
-    std::vector<std::unique_ptr<CpuRun>> runs;
+    std::vector<std::unique_ptr<Run>> runs;
     std::vector<std::unique_ptr<Data>> data;
     std::vector<Timed> timed;
     for (const cpu::SimdLevel level : supported_levels()) {
-        runs.push_back(std::make_unique<CpuRun>(level));
+        runs.push_back(std::make_unique<Run>(cpu_backend(level)));
         ops::Context& context = runs.back()->context();
         data.push_back(std::make_unique<Data>(
             sizes, ops::selective_scan_saved_bytes(context.table, 1, sizes.length, sizes.inner,

@@ -1,5 +1,5 @@
 #include "kernels/ops/causal_conv1d.hpp"
-#include "tests/parity/tolerances.hpp"
+#include "tests/parity/errors.hpp"
 #include "tests/support/reference/causal_conv1d.hpp"
 #include "tests/support/sequence_tools.hpp"
 
@@ -11,6 +11,11 @@ using namespace mambase;
 using namespace mambase::test;
 
 namespace {
+
+std::vector<Backend> tested_backends() {
+    return backends("causal_conv1d", &ops::OpTable::causal_conv1d_forward,
+                    &ops::OpTable::causal_conv1d_backward);
+}
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kValid = 23;  // of 40 positions, in the tests of what NaN may reach
@@ -38,10 +43,10 @@ struct Conv {
     StridedTensor y, dx;
     Tensor state_out, dstate_in, dweight, dbias;
 
-    explicit Conv(const Case& c)
+    explicit Conv(const Case& c, DType activations = DType::f32)
         : at(c),
-          x(normal_tensor(shape(), c.seed, 10), 3, kNan),
-          dy(normal_tensor(shape(), c.seed, 11), 2, kNan),
+          x(rounded(normal_tensor(shape(), c.seed, 10), activations), 3, kNan),
+          dy(rounded(normal_tensor(shape(), c.seed, 11), activations), 2, kNan),
           weight(normal_tensor({c.channels, c.taps}, c.seed, 12)),
           bias(normal_tensor({c.channels}, c.seed, 13)),
           segment(random_segments(c.batch, c.length, c.seed)),
@@ -109,13 +114,13 @@ struct Conv {
     }
 };
 
-void run_both(CpuRun& run, Conv& conv) {
+void run_both(Run& run, Conv& conv) {
     ops::causal_conv1d_forward(run.context(), conv.forward_op());
     ops::causal_conv1d_backward(run.context(), conv.backward_op());
 }
 
 /// Positions [lo, hi) of a forward call.
-void run_forward(CpuRun& run,
+void run_forward(Run& run,
                  Conv& conv,
                  std::int64_t lo,
                  std::int64_t hi,
@@ -133,7 +138,7 @@ void run_forward(CpuRun& run,
 }
 
 /// Positions [lo, hi) of a backward call; the gradient of the state is taken and left in dstate.
-void run_backward(CpuRun& run,
+void run_backward(Run& run,
                   Conv& conv,
                   std::int64_t lo,
                   std::int64_t hi,
@@ -167,20 +172,21 @@ void append_row(Array& to, const Array& from) {
     to.shape = {static_cast<std::int64_t>(to.values.size())};
 }
 
-void check_against_reference(const Case& at, cpu::SimdLevel level) {
-    INFO(replay_line(level, at.text()));
-    Conv conv(at);
+void check_against_reference(const Case& at, const Backend& backend) {
+    INFO(replay_line(backend, at.text()));
+    Conv conv(at, backend.activations);
     reference::CausalConv1d expected = conv.reference_op();
     reference::CausalConv1dGrad grad = conv.reference_grad();
     reference::forward(expected);
     reference::backward(expected, grad);
     add_to(grad.dweight, Array(grad.dweight.shape, 1.0));
-    CpuRun run(level, 2);
+    Run run(backend, 2);
     run_both(run, conv);
-    CHECK(relative_error(conv.y.view(), expected.y) < kForward);
-    CHECK(relative_error(conv.state_out.view(), expected.state_out) == 0.0);
-    CHECK(relative_error(conv.dx.view(), grad.dx) < kActivationGradient);
-    CHECK(relative_error(conv.dstate_in.view(), grad.dstate_in) < kActivationGradient);
+    const Errors errors{backend, "causal_conv1d"};
+    errors.values("y", conv.y.view(), expected.y, forward_bound(backend));
+    errors.values("state_out", conv.state_out.view(), expected.state_out, 0.0);
+    errors.values("dx", conv.dx.view(), grad.dx, activation_gradient_bound(backend));
+    errors.values("dstate_in", conv.dstate_in.view(), grad.dstate_in, kActivationGradient);
     Array parameters = to_array(conv.dweight.view());
     Array expected_parameters = grad.dweight;
     if (at.has_bias) {
@@ -188,7 +194,7 @@ void check_against_reference(const Case& at, cpu::SimdLevel level) {
         append_row(parameters, to_array(conv.dbias.view()));
         append_row(expected_parameters, grad.dbias);
     }
-    CHECK(relative_norm_error(parameters, expected_parameters) < kParameterGradient);
+    errors.norms("parameters", parameters, expected_parameters);
     CHECK(conv.y.gaps_untouched());
     CHECK(conv.dx.gaps_untouched());
 }
@@ -197,21 +203,28 @@ void check_against_reference(const Case& at, cpu::SimdLevel level) {
 
 TEST_CASE("causal_conv1d agrees with the float64 reference") {
     std::uint64_t seed = 200;
-    for (const cpu::SimdLevel level : supported_levels()) {
+    for (const Backend& backend : tested_backends()) {
         for (const std::int64_t length : {1, 2, 3, 4, 63, 64, 65, 257, 515}) {
             for (const std::int64_t channels : {1, 3, 8, 40}) {
                 for (const std::int64_t taps : {2, 3, 4}) {
                     check_against_reference(
                         {2, length, channels, taps, channels != 3, false, false, true, ++seed},
-                        level);
+                        backend);
                     check_against_reference({5, length, channels, taps, channels != 8, true, true,
                                              channels != 1, ++seed},
-                                            level);
+                                            backend);
                 }
             }
         }
-        check_against_reference({1, 300, 80, 4, true, true, false, true, ++seed}, level);
-        check_against_reference({3, 65, 128, 4, true, false, true, false, ++seed}, level);
+        check_against_reference({1, 300, 80, 4, true, true, false, true, ++seed}, backend);
+        check_against_reference({3, 65, 128, 4, true, false, true, false, ++seed}, backend);
+    }
+}
+
+TEST_CASE("causal_conv1d agrees with its reference past a gradient tile") {
+    for (const Backend& backend : tested_backends()) {
+        const std::int64_t tile = backend.table->gradient_tile;
+        check_against_reference({2, tile + 77, 5, 4, true, true, true, true, 301}, backend);
     }
 }
 
@@ -238,14 +251,14 @@ TEST_CASE("causal_conv1d: gradients of the reference are central differences") {
 }
 
 TEST_CASE("causal_conv1d: chunks of any length give the bits of the whole") {
-    for (const cpu::SimdLevel level : supported_levels()) {
+    for (const Backend& backend : tested_backends()) {
         for (const std::int64_t taps : {2, 3, 4}) {
             Conv whole({4, 300, 21, taps, true, false, true, true, 31});
-            CpuRun run(level);
+            Run run(backend);
             run_forward(run, whole, 0, whole.at.length, whole.state_in.view(),
                         whole.state_out.view());
             for (const std::int64_t chunk : {1, 2, 3, 64, 257}) {
-                INFO(replay_line(level, whole.at.text(), " chunk ", chunk));
+                INFO(replay_line(backend, whole.at.text(), " chunk ", chunk));
                 Conv parts(whole.at);
                 copy_from(parts.state_out.view(), to_array(parts.state_in.view()));
                 for (std::int64_t lo = 0; lo < whole.at.length; lo += chunk) {
@@ -260,13 +273,13 @@ TEST_CASE("causal_conv1d: chunks of any length give the bits of the whole") {
 }
 
 TEST_CASE("causal_conv1d: gradients over chunks of whole tiles have the bits of the whole") {
-    for (const cpu::SimdLevel level : supported_levels()) {
-        Conv whole({4, 700, 21, 4, true, false, true, true, 41});
-        CpuRun run(level);
+    for (const Backend& backend : tested_backends()) {
+        const std::int64_t tile = backend.table->gradient_tile;
+        Conv whole({4, 2 * tile + 188, 21, 4, true, false, true, true, 41});
+        Run run(backend);
         run_both(run, whole);
-        const std::int64_t tile = run.context().table.gradient_tile;
         for (const std::int64_t chunk : {tile, 2 * tile}) {
-            INFO(replay_line(level, whole.at.text(), " chunk ", chunk));
+            INFO(replay_line(backend, whole.at.text(), " chunk ", chunk));
             Conv parts(whole.at);
             std::vector<Tensor> states;  // at the start of each chunk
             states.push_back(from_array(DType::f32, to_array(parts.state_in.view())));
@@ -288,14 +301,14 @@ TEST_CASE("causal_conv1d: gradients over chunks of whole tiles have the bits of 
 }
 
 TEST_CASE("causal_conv1d: gradients over chunks of 1, 2 and 3 positions agree with the whole") {
-    for (const cpu::SimdLevel level : supported_levels()) {
+    for (const Backend& backend : tested_backends()) {
         Conv whole({4, 12, 9, 4, true, true, true, true, 43});
         fill_with(whole.segment.view(), 1.0);
         fill_with(whole.segment.view().slice(1, 7, 12), 2.0);
-        CpuRun run(level);
+        Run run(backend);
         run_both(run, whole);
         for (const std::int64_t chunk : {1, 2, 3}) {
-            INFO(replay_line(level, whole.at.text(), " chunk ", chunk));
+            INFO(replay_line(backend, whole.at.text(), " chunk ", chunk));
             Conv parts(whole.at);
             // The border at 7 lies inside a chunk of 5 to the right of chunks of `chunk`.
             std::vector<std::int64_t> cuts;
@@ -332,14 +345,14 @@ TEST_CASE("causal_conv1d: gradients over chunks of 1, 2 and 3 positions agree wi
 }
 
 TEST_CASE("causal_conv1d: bits do not depend on the number of threads") {
-    for (const cpu::SimdLevel level : supported_levels()) {
+    for (const Backend& backend : tested_backends()) {
         Conv one({4, 800, 40, 4, true, true, true, true, 51});
-        CpuRun run(level, 1);
+        Run run(backend, 1);
         run_both(run, one);
-        for (const int threads : {2, 3, 7}) {
-            INFO(replay_line(level, one.at.text(), " threads ", threads));
+        for (const int threads : thread_counts(backend)) {
+            INFO(replay_line(backend, one.at.text(), " threads ", threads));
             Conv many(one.at);
-            CpuRun pool(level, threads);
+            Run pool(backend, threads);
             run_both(pool, many);
             check_same_bits(many, one);
         }
@@ -347,9 +360,9 @@ TEST_CASE("causal_conv1d: bits do not depend on the number of threads") {
 }
 
 TEST_CASE("causal_conv1d: NaN in rows past valid and before a border stays there") {
-    for (const cpu::SimdLevel level : supported_levels()) {
+    for (const Backend& backend : tested_backends()) {
         Conv conv({1, 40, 20, 4, true, true, true, true, 61});
-        INFO(replay_line(level, conv.at.text()));
+        INFO(replay_line(backend, conv.at.text()));
         fill_with(conv.valid.view(), static_cast<double>(kValid));
         fill_with(conv.segment.view(), 1.0);
         fill_with(conv.segment.view().slice(1, 5, 40), 2.0);
@@ -359,7 +372,7 @@ TEST_CASE("causal_conv1d: NaN in rows past valid and before a border stays there
         fill_with(conv.x.view().slice(1, kValid, 40), kNan);
         fill_with(conv.dy.view().slice(1, kValid, 40), kNan);
         fill_with(conv.x.view().slice(1, 4, 5), kNan);
-        CpuRun run(level);
+        Run run(backend);
         run_both(run, conv);
         run_both(run, clean);
         CHECK(same_bits(conv.y.view().slice(1, 5, 40), clean.y.view().slice(1, 5, 40)));
@@ -373,8 +386,8 @@ TEST_CASE("causal_conv1d: NaN in rows past valid and before a border stays there
 }
 
 TEST_CASE("causal_conv1d: no positions and no lanes pass the state through") {
-    for (const cpu::SimdLevel level : supported_levels()) {
-        CpuRun run(level);
+    for (const Backend& backend : tested_backends()) {
+        Run run(backend);
         Conv none({2, 0, 9, 4, true, false, false, true, 91});
         run_both(run, none);
         CHECK(same_bits(none.state_out.view(), none.state_in.view()));
@@ -386,7 +399,7 @@ TEST_CASE("causal_conv1d: no positions and no lanes pass the state through") {
 }
 
 TEST_CASE("causal_conv1d names the field that does not fit") {
-    CpuRun run(cpu::SimdLevel::scalar);
+    Run run(cpu_backend(cpu::SimdLevel::scalar));
     Conv conv({2, 4, 6, 4});
     const auto message = [&](const ops::CausalConv1d& op) {
         try {

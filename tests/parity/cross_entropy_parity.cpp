@@ -1,5 +1,5 @@
 #include "kernels/ops/cross_entropy.hpp"
-#include "tests/parity/tolerances.hpp"
+#include "tests/parity/errors.hpp"
 #include "tests/support/reference/cross_entropy.hpp"
 #include "tests/support/tensor_tools.hpp"
 
@@ -12,6 +12,11 @@ using namespace mambase;
 using namespace mambase::test;
 
 namespace {
+
+std::vector<Backend> tested_backends() {
+    return backends("cross_entropy", &ops::OpTable::cross_entropy_forward,
+                    &ops::OpTable::cross_entropy_backward);
+}
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -71,7 +76,7 @@ struct Lab {
         return at.has_weight ? weight.view().slice(1, lo, hi) : ConstTensorView();
     }
 
-    void forward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void forward(Run& run, std::int64_t lo, std::int64_t hi) {
         ops::CrossEntropy op;
         op.logits = logits.view().slice(1, lo, hi);
         op.targets = targets.view().slice(1, lo, hi);
@@ -83,7 +88,7 @@ struct Lab {
         ops::cross_entropy_forward(run.context(), op);
     }
 
-    void backward(CpuRun& run, std::int64_t lo, std::int64_t hi, double scale) {
+    void backward(Run& run, std::int64_t lo, std::int64_t hi, double scale) {
         ops::CrossEntropyGrad op;
         op.logits = logits.view().slice(1, lo, hi);
         op.targets = targets.view().slice(1, lo, hi);
@@ -123,16 +128,18 @@ TEST_CASE("cross_entropy agrees with its reference") {
         add_to(expected.loss_sum, Array({c.batch}, 1.0));
         const double scale = 0.37;
         const Array dlogits = reference::cross_entropy_grad(logits, targets, weight, scale);
-        for (const cpu::SimdLevel level : supported_levels()) {
-            INFO(replay_line(level, c.text()));
+        for (const Backend& backend : tested_backends()) {
+            INFO(replay_line(backend, c.text()));
             Lab lab(c);
-            CpuRun run(level);
+            Run run(backend);
             lab.forward(run, 0, c.length);
             lab.backward(run, 0, c.length, scale);
-            CHECK(relative_error(lab.loss.view(), expected.loss) < kDouble);
-            CHECK(relative_error(lab.best.view(), expected.best) == 0.0);
-            CHECK(relative_error(lab.loss_sum.view(), expected.loss_sum) < kDouble);
-            CHECK(relative_error(lab.dlogits.view(), dlogits) < kActivationGradient);
+            const Errors errors{backend, "cross_entropy"};
+            errors.values("loss", lab.loss.view(), expected.loss, kDouble);
+            errors.values("best", lab.best.view(), expected.best, 0.0);
+            errors.values("loss_sum", lab.loss_sum.view(), expected.loss_sum, kDouble);
+            errors.values("dlogits", lab.dlogits.view(), dlogits,
+                          activation_gradient_bound(backend));
             CHECK(lab.dlogits.gaps_untouched());
         }
     }
@@ -153,13 +160,13 @@ TEST_CASE("cross_entropy's reference backward is the gradient of its forward") {
 
 TEST_CASE("cross_entropy has the same bits at every chunk length and number of threads") {
     const Case c{2, 600, 16, true, 0};
-    for (const cpu::SimdLevel level : supported_levels()) {
-        CpuRun run(level);
+    for (const Backend& backend : tested_backends()) {
+        Run run(backend);
         Lab whole(c);
         whole.forward(run, 0, c.length);
         whole.backward(run, 0, c.length, 0.5);
-        const auto check_chunks = [&](CpuRun& other, std::int64_t chunk, int threads) {
-            INFO(replay_line(level, c.text(), " chunk ", chunk, " threads ", threads));
+        const auto check_chunks = [&](Run& other, std::int64_t chunk, int threads) {
+            INFO(replay_line(backend, c.text(), " chunk ", chunk, " threads ", threads));
             Lab lab(c);
             for (std::int64_t lo = 0; lo < c.length; lo += chunk) {
                 lab.forward(other, lo, std::min(lo + chunk, c.length));
@@ -173,8 +180,8 @@ TEST_CASE("cross_entropy has the same bits at every chunk length and number of t
         for (const std::int64_t chunk : {1, 3, 64, 256}) {
             check_chunks(run, chunk, 1);
         }
-        for (const int threads : {2, 3, 7}) {
-            CpuRun parallel(level, threads);
+        for (const int threads : thread_counts(backend)) {
+            Run parallel(backend, threads);
             check_chunks(parallel, c.length, threads);
         }
     }
@@ -182,8 +189,9 @@ TEST_CASE("cross_entropy has the same bits at every chunk length and number of t
 
 TEST_CASE("cross_entropy: dlogits may be logits, and every output may be absent") {
     const Case c{2, 40, 16};
-    for (const cpu::SimdLevel level : supported_levels()) {
-        CpuRun run(level);
+    // logits are always f32, so that dlogits in bf16 cannot be the same memory
+    for (const Backend& backend : in_f32(tested_backends())) {
+        Run run(backend);
         Lab apart(c);
         apart.forward(run, 0, c.length);
         apart.backward(run, 0, c.length, 2.0);
@@ -207,8 +215,8 @@ TEST_CASE("cross_entropy: dlogits may be logits, and every output may be absent"
 }
 
 TEST_CASE("cross_entropy: of equal logits the first is best, a NaN reaches the loss") {
-    for (const cpu::SimdLevel level : supported_levels()) {
-        CpuRun run(level);
+    for (const Backend& backend : tested_backends()) {
+        Run run(backend);
         Lab lab({1, 2, 8, false});
         fill_with(lab.logits.view(), 1.0);
         static_cast<float*>(lab.logits.view().data())[11 + 5] = std::nanf("");
@@ -221,7 +229,7 @@ TEST_CASE("cross_entropy: of equal logits the first is best, a NaN reaches the l
 }
 
 TEST_CASE("cross_entropy refuses a target that is not among the classes") {
-    CpuRun run(cpu::SimdLevel::scalar);
+    Run run(cpu_backend(cpu::SimdLevel::scalar));
     Lab past({1, 4, 8, false});
     static_cast<std::uint8_t*>(past.targets.view().data())[2] = 8;
     CHECK_THROWS_WITH(past.forward(run, 0, 4), Catch::Contains("target 8 at position 2"));

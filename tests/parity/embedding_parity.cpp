@@ -1,5 +1,5 @@
 #include "kernels/ops/embedding.hpp"
-#include "tests/parity/tolerances.hpp"
+#include "tests/parity/errors.hpp"
 #include "tests/support/reference/embedding.hpp"
 #include "tests/support/tensor_tools.hpp"
 
@@ -11,6 +11,11 @@ using namespace mambase;
 using namespace mambase::test;
 
 namespace {
+
+std::vector<Backend> tested_backends() {
+    return scalar_and_devices("embedding", &ops::OpTable::embedding_forward,
+                              &ops::OpTable::embedding_backward);
+}
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -30,15 +35,15 @@ struct Lab {
     StridedTensor dy, y;
     Tensor dtable;
 
-    explicit Lab(const Case& c)
+    explicit Lab(const Case& c, DType activations = DType::f32)
         : at(c),
           ids(random_ids(DType::u8, {c.batch, c.length}, c.vocabulary, c.seed, 1)),
-          table(normal_tensor({c.vocabulary, c.width}, c.seed, 2)),
-          dy(normal_tensor({c.batch, c.length, c.width}, c.seed, 3), 3, kNan),
+          table(rounded(normal_tensor({c.vocabulary, c.width}, c.seed, 2), activations)),
+          dy(rounded(normal_tensor({c.batch, c.length, c.width}, c.seed, 3), activations), 3, kNan),
           y({c.batch, c.length, c.width}, 2, kNan),
           dtable(filled(DType::f64, {c.vocabulary, c.width}, 1.0)) {}
 
-    void forward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void forward(Run& run, std::int64_t lo, std::int64_t hi) {
         ops::Embedding op;
         op.ids = ids.view().slice(1, lo, hi);
         op.table = table.view();
@@ -46,7 +51,7 @@ struct Lab {
         ops::embedding_forward(run.context(), op);
     }
 
-    void backward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void backward(Run& run, std::int64_t lo, std::int64_t hi) {
         ops::EmbeddingGrad op;
         op.ids = ids.view().slice(1, lo, hi);
         op.dy = dy.view().slice(1, lo, hi);
@@ -55,6 +60,22 @@ struct Lab {
     }
 };
 
+void check_against_reference(const Case& c, const Backend& backend) {
+    INFO(replay_line(backend, c.text()));
+    Lab lab(c, backend.activations);
+    Run run(backend);
+    lab.forward(run, 0, c.length);
+    lab.backward(run, 0, c.length);
+    const Array ids = to_array(lab.ids.view());
+    Array dtable = reference::embedding_grad(ids, to_array(lab.dy.view()), lab.dtable.shape());
+    add_to(dtable, Array(dtable.shape, 1.0));
+    const Array y = reference::embedding(ids, to_array(lab.table.view()));
+    const Errors errors{backend, "embedding"};
+    errors.values("y", lab.y.view(), y, 0.0);
+    errors.norms("dtable", lab.dtable.view(), dtable);
+    CHECK(lab.y.gaps_untouched());
+}
+
 }  // namespace
 
 TEST_CASE("embedding agrees with its reference") {
@@ -62,19 +83,16 @@ TEST_CASE("embedding agrees with its reference") {
     for (const std::int64_t length : {1, 2, 3, 63, 64, 65, 257}) {
         cases.push_back({2, length, 16, 80});
     }
-    for (const Case& c : cases) {
-        Lab lab(c);
-        INFO(replay_line(cpu::SimdLevel::scalar, c.text()));
-        CpuRun run(cpu::SimdLevel::scalar);
-        lab.forward(run, 0, c.length);
-        lab.backward(run, 0, c.length);
-        const Array ids = to_array(lab.ids.view());
-        Array dtable = reference::embedding_grad(ids, to_array(lab.dy.view()), lab.dtable.shape());
-        add_to(dtable, Array(dtable.shape, 1.0));
-        const Array y = reference::embedding(ids, to_array(lab.table.view()));
-        CHECK(relative_error(lab.y.view(), y) == 0.0);
-        CHECK(relative_norm_error(lab.dtable.view(), dtable) < kParameterGradient);
-        CHECK(lab.y.gaps_untouched());
+    for (const Backend& backend : tested_backends()) {
+        for (const Case& c : cases) {
+            check_against_reference(c, backend);
+        }
+    }
+}
+
+TEST_CASE("embedding agrees with its reference past a gradient tile") {
+    for (const Backend& backend : tested_backends()) {
+        check_against_reference({2, backend.table->gradient_tile + 77, 7, 5}, backend);
     }
 }
 
@@ -88,22 +106,25 @@ TEST_CASE("embedding's reference backward is the gradient of its forward") {
 }
 
 TEST_CASE("embedding has the same bits for chunks of whole tiles and every number of threads") {
-    const Case c{3, 1000, 16, 80};
-    CpuRun run(cpu::SimdLevel::scalar);
-    Lab whole(c);
-    whole.forward(run, 0, c.length);
-    whole.backward(run, 0, c.length);
-    for (const int threads : {1, 2, 3, 7}) {
-        CpuRun parallel(cpu::SimdLevel::scalar, threads);
-        for (const std::int64_t chunk : {256, 512, 1024}) {
-            INFO(c.text() << " chunk " << chunk << " threads " << threads);
-            Lab lab(c);
-            for (std::int64_t lo = (c.length - 1) / chunk * chunk; lo >= 0; lo -= chunk) {
-                lab.forward(parallel, lo, std::min(lo + chunk, c.length));
-                lab.backward(parallel, lo, std::min(lo + chunk, c.length));
+    for (const Backend& backend : tested_backends()) {
+        const std::int64_t tile = backend.table->gradient_tile;
+        const Case c{3, 3 * tile + 232, 16, 20};
+        Run run(backend);
+        Lab whole(c);
+        whole.forward(run, 0, c.length);
+        whole.backward(run, 0, c.length);
+        for (const int threads : thread_counts(backend)) {
+            Run parallel(backend, threads);
+            for (const std::int64_t chunk : {tile, 2 * tile, 4 * tile}) {
+                INFO(replay_line(backend, c.text(), " chunk ", chunk, " threads ", threads));
+                Lab lab(c);
+                for (std::int64_t lo = (c.length - 1) / chunk * chunk; lo >= 0; lo -= chunk) {
+                    lab.forward(parallel, lo, std::min(lo + chunk, c.length));
+                    lab.backward(parallel, lo, std::min(lo + chunk, c.length));
+                }
+                CHECK(same_bits(lab.y.view(), whole.y.view()));
+                CHECK(same_bits(lab.dtable.view(), whole.dtable.view()));
             }
-            CHECK(same_bits(lab.y.view(), whole.y.view()));
-            CHECK(same_bits(lab.dtable.view(), whole.dtable.view()));
         }
     }
 }
@@ -111,7 +132,7 @@ TEST_CASE("embedding has the same bits for chunks of whole tiles and every numbe
 TEST_CASE("an id past the table is refused with its position") {
     Lab lab({1, 5, 16, 8});
     static_cast<std::uint8_t*>(lab.ids.view().data())[3] = 16;
-    CpuRun run(cpu::SimdLevel::scalar);
+    Run run(cpu_backend(cpu::SimdLevel::scalar));
     CHECK_THROWS_WITH(lab.forward(run, 0, 5),
                       Catch::Contains("id 16 at position 3") && Catch::Contains("16 rows"));
     CHECK_THROWS_WITH(lab.backward(run, 0, 5), Catch::Contains("id 16 at position 3"));

@@ -1,5 +1,5 @@
 #include "kernels/ops/linear.hpp"
-#include "tests/parity/tolerances.hpp"
+#include "tests/parity/errors.hpp"
 #include "tests/support/reference/linear.hpp"
 #include "tests/support/tensor_tools.hpp"
 
@@ -11,6 +11,10 @@ using namespace mambase;
 using namespace mambase::test;
 
 namespace {
+
+std::vector<Backend> tested_backends() {
+    return backends("linear", &ops::OpTable::linear_forward, &ops::OpTable::linear_backward);
+}
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -28,6 +32,15 @@ struct Case {
     }
 };
 
+/// Those that can give f32 from bf16, as a model's logits.
+std::vector<Backend> wide_backends() {
+    std::vector<Backend> wide;
+    if (!device_backends("linear", &ops::OpTable::linear_forward).empty()) {
+        wide.push_back({cuda_mirror(Mirror::bf16_to_wide), true, DType::bf16});
+    }
+    return wide;
+}
+
 /// Arguments and results of one case. Rows lie apart, in gaps that hold NaN; dx starts as NaN, or
 /// as ones where it is added to.
 struct Lab {
@@ -37,11 +50,14 @@ struct Lab {
     StridedTensor y, dx;
     Tensor dweight, dbias;
 
-    explicit Lab(const Case& c)
+    /// bf16 products round their weights as well.
+    explicit Lab(const Case& c, DType activations = DType::f32)
         : at(c),
-          x(normal_tensor({c.batch, c.length, c.inputs}, c.seed, 1), 3, kNan),
-          dy(normal_tensor({c.batch, c.length, c.outputs}, c.seed, 2), 5, kNan),
-          weight(normal_tensor({c.outputs, c.inputs}, c.seed, 3)),
+          x(rounded(normal_tensor({c.batch, c.length, c.inputs}, c.seed, 1), activations), 3, kNan),
+          dy(rounded(normal_tensor({c.batch, c.length, c.outputs}, c.seed, 2), activations),
+             5,
+             kNan),
+          weight(rounded(normal_tensor({c.outputs, c.inputs}, c.seed, 3), activations)),
           bias(normal_tensor({c.outputs}, c.seed, 4)),
           y({c.batch, c.length, c.outputs}, 2, kNan),
           dx({c.batch, c.length, c.inputs}, 4, kNan),
@@ -52,7 +68,7 @@ struct Lab {
         }
     }
 
-    void forward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void forward(Run& run, std::int64_t lo, std::int64_t hi) {
         ops::Linear op;
         op.x = x.view().slice(1, lo, hi);
         op.weight = weight.view();
@@ -61,7 +77,7 @@ struct Lab {
         ops::linear_forward(run.context(), op);
     }
 
-    void backward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void backward(Run& run, std::int64_t lo, std::int64_t hi) {
         ops::LinearGrad op;
         op.x = x.view().slice(1, lo, hi);
         op.weight = weight.view();
@@ -99,39 +115,62 @@ std::vector<Case> cases() {
     return all;
 }
 
+void check_against_reference(const Case& c, const Backend& backend) {
+    INFO(replay_line(backend, c.text()));
+    Lab lab(c, backend.activations);
+    const Array x = to_array(lab.x.view());
+    const Array weight = to_array(lab.weight.view());
+    const Array y = reference::linear(x, weight, c.has_bias ? to_array(lab.bias.view()) : Array());
+    reference::LinearGrad grad = reference::linear_grad(x, weight, to_array(lab.dy.view()));
+    add_to(grad.dweight, Array(grad.dweight.shape, 1.0));
+    add_to(grad.dbias, Array(grad.dbias.shape, 1.0));
+    if (c.adds_to_dx) {
+        add_to(grad.dx, Array(grad.dx.shape, 1.0));
+    }
+    Run run(backend);
+    lab.forward(run, 0, c.length);
+    lab.backward(run, 0, c.length);
+    const Errors errors{backend, "linear"};
+    errors.values("y", lab.y.view(), y, forward_bound(backend));
+    errors.norms("dweight", lab.dweight.view(), grad.dweight);
+    if (c.has_dx) {
+        errors.values("dx", lab.dx.view(), grad.dx, activation_gradient_bound(backend));
+    }
+    if (c.has_bias) {
+        errors.norms("dbias", lab.dbias.view(), grad.dbias);
+    }
+    CHECK(lab.y.gaps_untouched());
+    CHECK(lab.dx.gaps_untouched());
+    CHECK(run.step().in_use() == 0);
+}
+
 }  // namespace
 
 TEST_CASE("linear agrees with its reference") {
-    for (const Case& c : cases()) {
-        Lab model(c);
-        const Array x = to_array(model.x.view());
-        const Array weight = to_array(model.weight.view());
-        const Array dy = to_array(model.dy.view());
-        const Array bias = c.has_bias ? to_array(model.bias.view()) : Array();
-        const Array y = reference::linear(x, weight, bias);
-        reference::LinearGrad grad = reference::linear_grad(x, weight, dy);
-        add_to(grad.dweight, Array(grad.dweight.shape, 1.0));
-        add_to(grad.dbias, Array(grad.dbias.shape, 1.0));
-        if (c.adds_to_dx) {
-            add_to(grad.dx, Array(grad.dx.shape, 1.0));
+    for (const Backend& backend : tested_backends()) {
+        for (const Case& c : cases()) {
+            check_against_reference(c, backend);
         }
-        for (const cpu::SimdLevel level : supported_levels()) {
-            INFO(replay_line(level, c.text()));
-            Lab lab(c);
-            CpuRun run(level);
+    }
+}
+
+TEST_CASE("linear agrees with its reference past a gradient tile") {
+    for (const Backend& backend : tested_backends()) {
+        check_against_reference({2, backend.table->gradient_tile + 77, 7, 5, true}, backend);
+    }
+}
+
+TEST_CASE("linear gives f32 from bf16 where it is asked to") {
+    for (const Backend& backend : wide_backends()) {
+        for (const std::int64_t outputs : {16, 21}) {
+            const Case c{2, 67, 40, outputs, true};
+            INFO(replay_line(backend, c.text()));
+            Lab lab(c, DType::bf16);
+            Run run(backend);
             lab.forward(run, 0, c.length);
-            lab.backward(run, 0, c.length);
-            CHECK(relative_error(lab.y.view(), y) < kForward);
-            CHECK(relative_norm_error(lab.dweight.view(), grad.dweight) < kParameterGradient);
-            if (c.has_dx) {
-                CHECK(relative_error(lab.dx.view(), grad.dx) < kActivationGradient);
-            }
-            if (c.has_bias) {
-                CHECK(relative_norm_error(lab.dbias.view(), grad.dbias) < kParameterGradient);
-            }
-            CHECK(lab.y.gaps_untouched());
-            CHECK(lab.dx.gaps_untouched());
-            CHECK(run.step().in_use() == 0);
+            const Array y = reference::linear(to_array(lab.x.view()), to_array(lab.weight.view()),
+                                              to_array(lab.bias.view()));
+            Errors{backend, "linear"}.values("y", lab.y.view(), y, kForward);
         }
     }
 }
@@ -151,14 +190,14 @@ TEST_CASE("linear's reference backward is the gradient of its forward") {
 TEST_CASE("a row of linear has the same bits at every chunk length") {
     for (const std::int64_t inputs : {8, 40, 64, 128, 256, 700}) {
         for (const std::int64_t outputs : {1, 2, 16, 21, 36, 40, 256}) {
-            for (const cpu::SimdLevel level : supported_levels()) {
+            for (const Backend& backend : tested_backends()) {
                 const Case c{2, 67, inputs, outputs, true};
                 Lab whole(c);
-                CpuRun run(level);
+                Run run(backend);
                 whole.forward(run, 0, c.length);
                 whole.backward(run, 0, c.length);
                 for (const std::int64_t chunk : {1, 3, 64}) {
-                    INFO(replay_line(level, c.text(), " chunk ", chunk));
+                    INFO(replay_line(backend, c.text(), " chunk ", chunk));
                     Lab lab(c);
                     for (std::int64_t lo = 0; lo < c.length; lo += chunk) {
                         const std::int64_t hi = std::min(lo + chunk, c.length);
@@ -174,14 +213,14 @@ TEST_CASE("a row of linear has the same bits at every chunk length") {
 }
 
 TEST_CASE("gradients of linear have the same bits for chunks of whole tiles, right to left") {
-    const Case c{3, 1100, 40, 21, true};
-    for (const cpu::SimdLevel level : supported_levels()) {
-        CpuRun run(level);
+    for (const Backend& backend : tested_backends()) {
+        const std::int64_t tile = backend.table->gradient_tile;
+        const Case c{2, 3 * tile + 76, 10, 21, true};
+        Run run(backend);
         Lab whole(c);
         whole.backward(run, 0, c.length);
-        const std::int64_t tile = run.context().table.gradient_tile;
         for (const std::int64_t chunk : {tile, 2 * tile, 3 * tile}) {
-            INFO(replay_line(level, c.text(), " chunk ", chunk));
+            INFO(replay_line(backend, c.text(), " chunk ", chunk));
             Lab lab(c);
             for (std::int64_t lo = (c.length - 1) / chunk * chunk; lo >= 0; lo -= chunk) {
                 lab.backward(run, lo, std::min(lo + chunk, c.length));
@@ -193,15 +232,15 @@ TEST_CASE("gradients of linear have the same bits for chunks of whole tiles, rig
 
 TEST_CASE("linear has the same bits for every number of threads") {
     const Case c{2, 700, 80, 100, true};
-    for (const cpu::SimdLevel level : supported_levels()) {
+    for (const Backend& backend : tested_backends()) {
         Lab one(c);
-        CpuRun single(level);
+        Run single(backend);
         one.forward(single, 0, c.length);
         one.backward(single, 0, c.length);
-        for (const int threads : {2, 3, 7}) {
-            INFO(replay_line(level, c.text(), " threads ", threads));
+        for (const int threads : thread_counts(backend)) {
+            INFO(replay_line(backend, c.text(), " threads ", threads));
             Lab lab(c);
-            CpuRun run(level, threads);
+            Run run(backend, threads);
             lab.forward(run, 0, c.length);
             lab.backward(run, 0, c.length);
             CHECK(lab.same_results(one));

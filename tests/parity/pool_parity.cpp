@@ -1,5 +1,5 @@
 #include "kernels/ops/pool.hpp"
-#include "tests/parity/tolerances.hpp"
+#include "tests/parity/errors.hpp"
 #include "tests/support/reference/pool.hpp"
 #include "tests/support/tensor_tools.hpp"
 
@@ -12,8 +12,11 @@ using namespace mambase::test;
 
 namespace {
 
+std::vector<Backend> tested_backends() {
+    return scalar_and_devices("pool", &ops::OpTable::pool_forward, &ops::OpTable::pool_backward);
+}
+
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr cpu::SimdLevel kLevel = cpu::SimdLevel::scalar;  // pool has one text for all levels
 
 struct Case {
     std::int64_t batch, length, groups, width;
@@ -41,9 +44,9 @@ struct Lab {
     StridedTensor x, dx;
     Tensor dy, group, sum, count, pending;
 
-    explicit Lab(const Case& c)
+    explicit Lab(const Case& c, DType activations = DType::f32)
         : at(c),
-          x(normal_tensor({c.batch, c.length, c.width}, c.seed, 1), 3, kNan),
+          x(rounded(normal_tensor({c.batch, c.length, c.width}, c.seed, 1), activations), 3, kNan),
           dx({c.batch, c.length, c.width}, 2, kNan),
           dy(normal_tensor({c.batch, c.groups, c.width}, c.seed, 2)),
           group(rising_groups(c)),
@@ -56,7 +59,7 @@ struct Lab {
         }
     }
 
-    void forward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void forward(Run& run, std::int64_t lo, std::int64_t hi) {
         ops::Pool op;
         op.x = x.view().slice(1, lo, hi);
         op.group = group.view().slice(1, lo, hi);
@@ -66,7 +69,7 @@ struct Lab {
         ops::pool_forward(run.context(), op);
     }
 
-    void backward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void backward(Run& run, std::int64_t lo, std::int64_t hi) {
         ops::PoolGrad op;
         op.x = x.view().slice(1, lo, hi);
         op.group = group.view().slice(1, lo, hi);
@@ -108,25 +111,58 @@ std::vector<Case> cases() {
     return all;
 }
 
+void check_against_reference(const Case& c, const Backend& backend) {
+    INFO(replay_line(backend, c.text()));
+    Lab lab(c, backend.activations);
+    Run run(backend);
+    lab.forward(run, 0, c.length);
+    lab.backward(run, 0, c.length);
+    const Array x = to_array(lab.x.view());
+    const Array group = to_array(lab.group.view());
+    const reference::Pooled pooled = reference::pool(x, group, c.groups, c.mode);
+    const Array dx = reference::pool_grad(x, group, pooled, to_array(lab.dy.view()), c.mode);
+    const Errors errors{backend, "pool"};
+    errors.values("value", lab.value(), pooled.value, kDouble);
+    errors.values("count", lab.count.view(), pooled.count, 0.0);
+    errors.values("pending", lab.pending.view(), pooled.count, 0.0);
+    errors.values("dx", lab.dx.view(), dx, activation_gradient_bound(backend));
+    CHECK(lab.dx.gaps_untouched());
+}
+
+void check_chunks(const Case& c, const Backend& backend) {
+    Lab whole(c);
+    Run run(backend);
+    whole.forward(run, 0, c.length);
+    whole.backward(run, 0, c.length);
+    const auto check = [&](Run& other, std::int64_t chunk, int threads) {
+        INFO(replay_line(backend, c.text(), " chunk ", chunk, " threads ", threads));
+        Lab lab(c);
+        for (std::int64_t lo = 0; lo < c.length; lo += chunk) {
+            lab.forward(other, lo, std::min(lo + chunk, c.length));
+        }
+        for (std::int64_t lo = (c.length - 1) / chunk * chunk; lo >= 0; lo -= chunk) {
+            lab.backward(other, lo, std::min(lo + chunk, c.length));
+        }
+        CHECK(same_bits(lab.sum.view(), whole.sum.view()));
+        CHECK(same_bits(lab.count.view(), whole.count.view()));
+        CHECK(same_bits(lab.dx.view(), whole.dx.view()));
+    };
+    for (const std::int64_t chunk : {1, 3, 64}) {
+        check(run, chunk, 1);
+    }
+    for (const int threads : thread_counts(backend)) {
+        Run parallel(backend, threads);
+        check(parallel, 300, threads);
+    }
+}
+
 }  // namespace
 
 TEST_CASE("pool agrees with its reference") {
-    for (const Case& c : cases()) {
-        INFO(c.text());
-        Lab lab(c);
-        CpuRun run(kLevel);
-        lab.forward(run, 0, c.length);
-        lab.backward(run, 0, c.length);
-        const Array x = to_array(lab.x.view());
-        const Array group = to_array(lab.group.view());
-        const reference::Pooled pooled = reference::pool(x, group, c.groups, c.mode);
-        CHECK(relative_error(lab.value(), pooled.value) < kDouble);
-        CHECK(relative_error(lab.count.view(), pooled.count) == 0.0);
-        CHECK(relative_error(lab.pending.view(), pooled.count) == 0.0);
-        CHECK(relative_error(lab.dx.view(), reference::pool_grad(x, group, pooled,
-                                                                 to_array(lab.dy.view()), c.mode)) <
-              kActivationGradient);
-        CHECK(lab.dx.gaps_untouched());
+    for (const Backend& backend : tested_backends()) {
+        for (const Case& c : cases()) {
+            check_against_reference(c, backend);
+        }
     }
 }
 
@@ -147,50 +183,32 @@ TEST_CASE("pool's reference backward is the gradient of its forward") {
 }
 
 TEST_CASE("pool: groups may span chunks, forward left to right, backward right to left") {
-    for (const Case& c : cases()) {
-        Lab whole(c);
-        CpuRun run(kLevel);
-        whole.forward(run, 0, c.length);
-        whole.backward(run, 0, c.length);
-        const auto check_chunks = [&](CpuRun& other, std::int64_t chunk, int threads) {
-            INFO(c.text() << " chunk " << chunk << " threads " << threads);
-            Lab lab(c);
-            for (std::int64_t lo = 0; lo < c.length; lo += chunk) {
-                lab.forward(other, lo, std::min(lo + chunk, c.length));
-            }
-            for (std::int64_t lo = (c.length - 1) / chunk * chunk; lo >= 0; lo -= chunk) {
-                lab.backward(other, lo, std::min(lo + chunk, c.length));
-            }
-            CHECK(same_bits(lab.sum.view(), whole.sum.view()));
-            CHECK(same_bits(lab.count.view(), whole.count.view()));
-            CHECK(same_bits(lab.dx.view(), whole.dx.view()));
-        };
-        for (const std::int64_t chunk : {1, 3, 64}) {
-            check_chunks(run, chunk, 1);
-        }
-        for (const int threads : {2, 3, 7}) {
-            CpuRun parallel(kLevel, threads);
-            check_chunks(parallel, 300, threads);
+    for (const Backend& backend : tested_backends()) {
+        for (const Case& c : cases()) {
+            check_chunks(c, backend);
         }
     }
 }
 
 TEST_CASE("pool: a NaN stays in its group") {
-    for (const ops::PoolMode mode : {ops::PoolMode::mean, ops::PoolMode::max}) {
-        Lab lab({1, 4, 2, 1, mode});
-        copy_from(lab.group.view(), to_array(from_array(DType::i32, Array({1, 4}, 0.0)).view()));
-        static_cast<std::int32_t*>(lab.group.view().data())[3] = 1;
-        static_cast<float*>(lab.x.view().data())[4] = std::nanf("");
-        CpuRun run(kLevel);
-        lab.forward(run, 0, 4);
-        const Array sum = to_array(lab.sum.view());
-        CHECK(std::isnan(sum(0, 0, 0)));
-        CHECK_FALSE(std::isnan(sum(0, 1, 0)));
+    for (const Backend& backend : tested_backends()) {
+        for (const ops::PoolMode mode : {ops::PoolMode::mean, ops::PoolMode::max}) {
+            INFO(backend.name());
+            Lab lab({1, 4, 2, 1, mode});
+            fill_with(lab.group.view(), 0.0);
+            static_cast<std::int32_t*>(lab.group.view().data())[3] = 1;
+            static_cast<float*>(lab.x.view().data())[4] = std::nanf("");
+            Run run(backend);
+            lab.forward(run, 0, 4);
+            const Array sum = to_array(lab.sum.view());
+            CHECK(std::isnan(sum(0, 0, 0)));
+            CHECK_FALSE(std::isnan(sum(0, 1, 0)));
+        }
     }
 }
 
 TEST_CASE("pool refuses a group that falls or is past the last") {
-    CpuRun run(kLevel);
+    Run run(cpu_backend(cpu::SimdLevel::scalar));
     for (const std::int32_t bad : {0, 3, -2}) {
         Lab lab({1, 3, 3, 2, ops::PoolMode::mean});
         auto* const group = static_cast<std::int32_t*>(lab.group.view().data());

@@ -1,5 +1,5 @@
 #include "kernels/ops/rms_norm.hpp"
-#include "tests/parity/tolerances.hpp"
+#include "tests/parity/errors.hpp"
 #include "tests/support/reference/rms_norm.hpp"
 #include "tests/support/tensor_tools.hpp"
 
@@ -11,6 +11,10 @@ using namespace mambase;
 using namespace mambase::test;
 
 namespace {
+
+std::vector<Backend> tested_backends() {
+    return backends("rms_norm", &ops::OpTable::rms_norm_forward, &ops::OpTable::rms_norm_backward);
+}
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr float kEps = 1e-5F;
@@ -37,11 +41,11 @@ struct Lab {
     StridedTensor residual_out, y, dx;
     Tensor rstd, dweight;
 
-    explicit Lab(const Case& c)
+    explicit Lab(const Case& c, DType activations = DType::f32)
         : at(c),
-          hidden(normal_tensor(shape(), c.seed, 1), 1, kNan),
+          hidden(rounded(normal_tensor(shape(), c.seed, 1), activations), 1, kNan),
           residual(normal_tensor(shape(), c.seed, 2), 2, kNan),
-          dy(normal_tensor(shape(), c.seed, 3), 3, kNan),
+          dy(rounded(normal_tensor(shape(), c.seed, 3), activations), 3, kNan),
           dresidual(normal_tensor(shape(), c.seed, 4), 4, kNan),
           weight(normal_tensor({c.width}, c.seed, 5, 0.5, 1.0)),
           residual_out(shape(), 5, kNan),
@@ -54,7 +58,7 @@ struct Lab {
     StridedTensor& sum() { return at.in_place ? residual : residual_out; }
     StridedTensor& gradient() { return at.in_place ? dresidual : dx; }
 
-    void forward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void forward(Run& run, std::int64_t lo, std::int64_t hi) {
         ops::RmsNorm op;
         op.hidden = at.has_hidden ? hidden.view().slice(1, lo, hi) : TensorView();
         op.residual_in = residual.view().slice(1, lo, hi);
@@ -69,7 +73,7 @@ struct Lab {
         copy_from(rstd.view().slice(1, lo, hi), to_array(part.view()));
     }
 
-    void backward(CpuRun& run, std::int64_t lo, std::int64_t hi) {
+    void backward(Run& run, std::int64_t lo, std::int64_t hi, TensorView dx_bf16 = {}) {
         ops::RmsNormGrad op;
         op.residual_out = sum().view().slice(1, lo, hi);
         op.weight = weight.view();
@@ -79,8 +83,17 @@ struct Lab {
         op.dresidual_out =
             at.has_dresidual || at.in_place ? dresidual.view().slice(1, lo, hi) : TensorView();
         op.dx = gradient().view().slice(1, lo, hi);
+        op.dx_bf16 = dx_bf16;
         op.dweight = dweight.view();
         ops::rms_norm_backward(run.context(), op);
+    }
+
+    /// Forward and backward, from right to left.
+    void in_chunks(Run& run, std::int64_t chunk) {
+        for (std::int64_t lo = (at.length - 1) / chunk * chunk; lo >= 0; lo -= chunk) {
+            forward(run, lo, std::min(lo + chunk, at.length));
+            backward(run, lo, std::min(lo + chunk, at.length));
+        }
     }
 
     bool same_results(Lab& other) {
@@ -107,41 +120,67 @@ std::vector<Case> cases() {
     return all;
 }
 
+void check_against_reference(const Case& c, const Backend& backend) {
+    INFO(replay_line(backend, c.text()));
+    Lab lab(c, backend.activations);
+    const Array weight = to_array(lab.weight.view());
+    const reference::RmsNorm forward =
+        reference::rms_norm(c.has_hidden ? to_array(lab.hidden.view()) : Array(),
+                            to_array(lab.residual.view()), weight, static_cast<double>(kEps));
+    reference::RmsNormGrad grad = reference::rms_norm_grad(
+        forward, weight, to_array(lab.dy.view()),
+        c.has_dresidual || c.in_place ? to_array(lab.dresidual.view()) : Array());
+    add_to(grad.dweight, Array(grad.dweight.shape, 1.0));
+    Run run(backend);
+    lab.forward(run, 0, c.length);
+    lab.backward(run, 0, c.length);
+    const Errors errors{backend, "rms_norm"};
+    errors.values("residual_out", lab.sum().view(), forward.residual_out, kForward);
+    errors.values("y", lab.y.view(), forward.y, forward_bound(backend));
+    errors.values("rstd", lab.rstd.view(), forward.rstd, kForward);
+    errors.values("dx", lab.gradient().view(), grad.dx, kActivationGradient);
+    errors.norms("dweight", lab.dweight.view(), grad.dweight);
+    CHECK(lab.sum().gaps_untouched());
+    CHECK(lab.y.gaps_untouched());
+    CHECK(lab.gradient().gaps_untouched());
+}
+
 }  // namespace
 
 TEST_CASE("rms_norm agrees with its reference") {
-    for (const Case& c : cases()) {
-        Lab model(c);
-        const Array weight = to_array(model.weight.view());
-        const reference::RmsNorm forward =
-            reference::rms_norm(c.has_hidden ? to_array(model.hidden.view()) : Array(),
-                                to_array(model.residual.view()), weight, static_cast<double>(kEps));
-        reference::RmsNormGrad grad = reference::rms_norm_grad(
-            forward, weight, to_array(model.dy.view()),
-            c.has_dresidual || c.in_place ? to_array(model.dresidual.view()) : Array());
-        add_to(grad.dweight, Array(grad.dweight.shape, 1.0));
-        for (const cpu::SimdLevel level : supported_levels()) {
-            INFO(replay_line(level, c.text()));
-            Lab lab(c);
-            CpuRun run(level);
-            lab.forward(run, 0, c.length);
-            lab.backward(run, 0, c.length);
-            CHECK(relative_error(lab.sum().view(), forward.residual_out) < kForward);
-            CHECK(relative_error(lab.y.view(), forward.y) < kForward);
-            CHECK(relative_error(lab.rstd.view(), forward.rstd) < kForward);
-            CHECK(relative_error(lab.gradient().view(), grad.dx) < kActivationGradient);
-            CHECK(relative_norm_error(lab.dweight.view(), grad.dweight) < kParameterGradient);
-            CHECK(lab.sum().gaps_untouched());
-            CHECK(lab.y.gaps_untouched());
-            CHECK(lab.gradient().gaps_untouched());
+    for (const Backend& backend : tested_backends()) {
+        for (const Case& c : cases()) {
+            check_against_reference(c, backend);
         }
+    }
+}
+
+TEST_CASE("rms_norm agrees with its reference past a gradient tile") {
+    for (const Backend& backend : tested_backends()) {
+        check_against_reference({2, backend.table->gradient_tile + 77, 5}, backend);
+    }
+}
+
+TEST_CASE("rms_norm gives its gradient in bf16 beside that in f32") {
+    for (const Backend& backend : tested_backends()) {
+        if (backend.activations != DType::bf16) {
+            continue;  // bf16 gradients are for bf16 mixers
+        }
+        const Case c{2, 67, 40};
+        Lab lab(c);
+        Tensor narrow = filled(DType::bf16, lab.shape(), kNan);
+        Run run(backend);
+        lab.forward(run, 0, c.length);
+        lab.backward(run, 0, c.length, narrow.view());
+        const Tensor dx = from_array(DType::bf16, to_array(lab.gradient().view()));
+        CHECK(same_bits(narrow.view(), dx.view()));
     }
 }
 
 TEST_CASE("rms_norm without hidden needs no residual_out") {
     const Case c{2, 5, 40, false};
-    for (const cpu::SimdLevel level : supported_levels()) {
-        CpuRun run(level);
+    for (const Backend& backend : tested_backends()) {
+        Run run(backend);
         Lab with(c);
         with.forward(run, 0, c.length);
         Lab without(c);
@@ -172,30 +211,41 @@ TEST_CASE("rms_norm's reference backward is the gradient of its forward") {
     CHECK(relative_error(central_differences(weight, loss), grad.dweight) < kFiniteDifference);
 }
 
-TEST_CASE("rms_norm has the same bits at every chunk length, gradients at whole tiles") {
-    const Case c{2, 600, 40};
-    for (const cpu::SimdLevel level : supported_levels()) {
-        CpuRun run(level);
+TEST_CASE("rms_norm: gradients have the same bits for chunks of whole tiles, right to left") {
+    for (const Backend& backend : tested_backends()) {
+        const std::int64_t tile = backend.table->gradient_tile;
+        const Case c{2, 2 * tile + 88, 10};
+        Run run(backend);
         Lab whole(c);
         whole.forward(run, 0, c.length);
         whole.backward(run, 0, c.length);
-        for (const std::int64_t chunk : {1, 3, 64, 256, 512}) {
-            INFO(replay_line(level, c.text(), " chunk ", chunk));
+        for (const std::int64_t chunk : {tile, 2 * tile}) {
+            INFO(replay_line(backend, c.text(), " chunk ", chunk));
             Lab lab(c);
-            for (std::int64_t lo = (c.length - 1) / chunk * chunk; lo >= 0; lo -= chunk) {
-                lab.forward(run, lo, std::min(lo + chunk, c.length));
-                lab.backward(run, lo, std::min(lo + chunk, c.length));
-            }
+            lab.in_chunks(run, chunk);
+            CHECK(lab.same_results(whole));
+        }
+    }
+}
+
+TEST_CASE("rms_norm has the same bits at every chunk length and number of threads") {
+    const Case c{2, 600, 40};
+    for (const Backend& backend : tested_backends()) {
+        Run run(backend);
+        Lab whole(c);
+        whole.forward(run, 0, c.length);
+        whole.backward(run, 0, c.length);
+        for (const std::int64_t chunk : {1, 3, 64, 256}) {
+            INFO(replay_line(backend, c.text(), " chunk ", chunk));
+            Lab lab(c);
+            lab.in_chunks(run, chunk);
             CHECK(same_bits(lab.y.view(), whole.y.view()));
             CHECK(same_bits(lab.dx.view(), whole.dx.view()));
-            if (chunk % run.context().table.gradient_tile == 0) {
-                CHECK(lab.same_results(whole));
-            }
         }
-        for (const int threads : {2, 3, 7}) {
-            INFO(replay_line(level, c.text(), " threads ", threads));
+        for (const int threads : thread_counts(backend)) {
+            INFO(replay_line(backend, c.text(), " threads ", threads));
             Lab lab(c);
-            CpuRun parallel(level, threads);
+            Run parallel(backend, threads);
             lab.forward(parallel, 0, c.length);
             lab.backward(parallel, 0, c.length);
             CHECK(lab.same_results(whole));

@@ -1,6 +1,8 @@
 // How far a backend may be from the float64 reference, and why.
 #pragma once
 
+#include "tests/support/backends.hpp"
+
 namespace mambase::test {
 
 /// f32 values, max|a − b| / max|b|: a sum of a few hundred products in f32 carries some 1e-6 of
@@ -10,8 +12,21 @@ inline constexpr double kForward = 1e-5;
 /// f32 gradients of activations, by the same measure and for the same reason.
 inline constexpr double kActivationGradient = 1e-5;
 
-/// Gradients of parameters, ‖a − b‖ / ‖b‖: f32 within tiles of 256 rows, f64 beyond.
+/// Gradients of parameters, ‖a − b‖ / ‖b‖: f32 within tiles (OpTable::gradient_tile), f64 beyond.
 inline constexpr double kParameterGradient = 1e-5;
+
+/// A result that a bf16 backend rounds: the nearest value of 8 bits is off by 2^-9 of it. Nothing
+/// else is lost: the reference is given what the op is given, rounded before, arithmetic is in f32
+/// as above, and states and gradients of parameters are held to the bounds of f32.
+inline double rounding(const Backend& backend) {
+    return backend.activations == DType::bf16 ? 0x1p-9 : 0.0;
+}
+inline double forward_bound(const Backend& backend) {
+    return kForward + rounding(backend);
+}
+inline double activation_gradient_bound(const Backend& backend) {
+    return kActivationGradient + rounding(backend);
+}
 
 /// Values computed in double precision from f32 inputs and stored as f64: what is left is the
 /// difference between two orders of adding and two implementations of exp.

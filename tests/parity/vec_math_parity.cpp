@@ -1,6 +1,7 @@
 // exp, softplus and the logistic function of every SIMD level against double precision, over their
 // whole ranges.
 #include "kernels/cpu/simd/sequence_kernels.hpp"
+#include "tests/support/backends.hpp"
 #include "tests/support/tensor_tools.hpp"
 
 #include <cmath>

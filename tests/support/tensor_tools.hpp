@@ -3,10 +3,6 @@
 
 #include "base/rng.hpp"
 #include "base/text.hpp"
-#include "base/thread_pool.hpp"
-#include "kernels/cpu/cpu_table.hpp"
-#include "kernels/cpu/simd_level.hpp"
-#include "kernels/ops/context.hpp"
 #include "kernels/tensor/buffer.hpp"
 #include "kernels/tensor/view.hpp"
 
@@ -100,10 +96,14 @@ inline void set_element(DType dtype, void* data, std::int64_t at, double value) 
         case DType::f64:
             static_cast<double*>(data)[at] = value;
             return;
-        case DType::bf16:
-            static_cast<std::uint16_t*>(data)[at] = static_cast<std::uint16_t>(
-                std::bit_cast<std::uint32_t>(static_cast<float>(value)) >> 16);
+        case DType::bf16: {  // the nearest, of two the even one; a NaN stays one
+            const auto narrow = static_cast<float>(value);
+            const auto bits = std::bit_cast<std::uint32_t>(narrow);
+            const std::uint32_t rounded =
+                std::isnan(narrow) ? bits | 0x400000U : bits + 0x7FFFU + (bits >> 16 & 1U);
+            static_cast<std::uint16_t*>(data)[at] = static_cast<std::uint16_t>(rounded >> 16);
             return;
+        }
         case DType::i32:
             static_cast<std::int32_t*>(data)[at] = static_cast<std::int32_t>(value);
             return;
@@ -168,6 +168,17 @@ inline Tensor normal_tensor(const Shape& shape,
     float* const data = static_cast<float*>(tensor.view().data());
     for (std::int64_t i = 0; i < shape.count(); ++i) {
         data[i] = static_cast<float>(mean + deviation * rng.normal(static_cast<std::uint64_t>(i)));
+    }
+    return tensor;
+}
+
+/// The same f32 values, each the nearest that `dtype` has.
+inline Tensor rounded(Tensor tensor, DType dtype) {
+    auto* const data = static_cast<float*>(tensor.view().data());
+    for (std::int64_t i = 0; dtype == DType::bf16 && i < tensor.shape().count(); ++i) {
+        std::uint16_t narrow = 0;
+        detail::set_element(DType::bf16, &narrow, 0, static_cast<double>(data[i]));
+        data[i] = static_cast<float>(detail::element(DType::bf16, &narrow, 0));
     }
     return tensor;
 }
@@ -318,44 +329,6 @@ inline void add_to(Array& a, const Array& b) {
     for (std::size_t i = 0; i < a.values.size(); ++i) {
         a.values[i] += b.values[i];
     }
-}
-
-/// A context on the CPU at one SIMD level, with its threads and memory.
-class CpuRun {
-  public:
-    explicit CpuRun(cpu::SimdLevel level, int threads = 1, Allocator& allocator = host_allocator())
-        : level_(level),
-          pool_(threads),
-          step_(allocator),
-          context_{Device{}, cpu::table(level), pool_, step_} {}
-
-    ops::Context& context() { return context_; }
-    StepMemory& step() { return step_; }
-    cpu::SimdLevel level() const { return level_; }
-
-  private:
-    cpu::SimdLevel level_;
-    ThreadPool pool_;
-    StepMemory step_;
-    ops::Context context_;
-};
-
-/// The levels that this processor has, scalar first.
-inline std::vector<cpu::SimdLevel> supported_levels() {
-    std::vector<cpu::SimdLevel> levels;
-    for (const cpu::SimdLevel level :
-         {cpu::SimdLevel::scalar, cpu::SimdLevel::avx2, cpu::SimdLevel::avx512}) {
-        if (cpu::is_supported(level)) {
-            levels.push_back(level);
-        }
-    }
-    return levels;
-}
-
-/// The line that says which case failed and replays it: "rms_norm [2, 3, 40] gap 3 seed 7 avx2".
-template <class... Parts>
-std::string replay_line(cpu::SimdLevel level, const Parts&... parts) {
-    return concat(parts..., " level ", cpu::name(level));
 }
 
 }  // namespace mambase::test

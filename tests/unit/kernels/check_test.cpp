@@ -170,13 +170,17 @@ TEST_CASE("an op that a backend lacks is named with the backend") {
     empty.name = "nothing";
     ThreadPool pool(1);
     StepMemory step(host_allocator());
-    ops::Context context{Device{}, empty, pool, step};
+    ops::Context context(empty, pool, step);
     Tensors t;
     CHECK_THROWS_WITH(ops::fill(context, {t.flat.view(), 0.0}),
                       "fill is not available on the backend nothing");
     CHECK_THROWS_WITH(ops::fill(context, {}), "fill: y is missing");
 }
 
-TEST_CASE("a device that this build has no backend for") {
-    CHECK_THROWS_AS(ops::op_table(Device{Device::Kind::cuda, 0}), Error);
+TEST_CASE("a device that this build may have no backend for") {
+    try {
+        CHECK(std::string(ops::op_table(Device{Device::Kind::cuda, 0}).name) == "cuda");
+    } catch (const Error& error) {
+        CHECK(error.code() == ErrorCode::unsupported);
+    }
 }

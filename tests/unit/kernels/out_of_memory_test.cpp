@@ -1,6 +1,7 @@
 // Ops that take scratch: every allocation fails once, nothing leaks, and the next call works.
 #include "base/error.hpp"
 #include "kernels/ops/op_table.hpp"
+#include "tests/support/backends.hpp"
 #include "tests/support/counting_allocator.hpp"
 #include "tests/support/tensor_tools.hpp"
 
@@ -17,7 +18,7 @@ namespace {
 void fail_each_allocation(const std::function<void(ops::Context&)>& op) {
     for (std::int64_t n = 1;; ++n) {
         CountingAllocator allocator;
-        CpuRun run(cpu::SimdLevel::scalar, 2, allocator);
+        Run run(cpu_backend(cpu::SimdLevel::scalar), 2, allocator);
         allocator.fail_at(n);
         bool failed = false;
         try {
