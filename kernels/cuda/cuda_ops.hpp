@@ -14,6 +14,10 @@ constexpr std::int64_t kGradientTile = 8192;
 
 void embedding_forward(ops::Context& context, const ops::Embedding& op);
 void embedding_backward(ops::Context& context, const ops::EmbeddingGrad& op);
+std::int64_t linear_backward_scratch_bytes(std::int64_t batch,
+                                           std::int64_t length,
+                                           std::int64_t inputs,
+                                           std::int64_t outputs);
 void linear_forward(ops::Context& context, const ops::Linear& op);
 void linear_backward(ops::Context& context, const ops::LinearGrad& op);
 void rms_norm_forward(ops::Context& context, const ops::RmsNorm& op);

@@ -12,6 +12,7 @@ constexpr ops::OpTable make_table() {
     table.name = "cuda";
     table.bf16 = true;
     table.gradient_tile = kGradientTile;
+    table.linear_backward_scratch_bytes = linear_backward_scratch_bytes;
     table.linear_forward = linear_forward;
     table.linear_backward = linear_backward;
     return table;
