@@ -27,11 +27,15 @@ struct Case {
     bool has_valid = false;
     bool has_state = true;
     std::uint64_t seed = 1;
+    bool aligned = true;  // rows, to 8 elements
+
+    std::int64_t gap(std::int64_t odd) const { return aligned ? kAlignedGap : odd; }
 
     std::string text() const {
         return concat("causal_conv1d [", batch, ", ", length, ", ", channels, "] W ", taps,
                       has_bias ? " bias" : "", has_segment ? " segment" : "",
-                      has_valid ? " valid" : "", has_state ? " state" : "", " seed ", seed);
+                      has_valid ? " valid" : "", has_state ? " state" : "", " seed ", seed,
+                      aligned ? "" : " unaligned");
     }
 };
 
@@ -45,16 +49,16 @@ struct Conv {
 
     explicit Conv(const Case& c, DType activations = DType::f32)
         : at(c),
-          x(rounded(normal_tensor(shape(), c.seed, 10), activations), 3, kNan),
-          dy(rounded(normal_tensor(shape(), c.seed, 11), activations), 2, kNan),
+          x(rounded(normal_tensor(shape(), c.seed, 10), activations), at.gap(3), kNan),
+          dy(rounded(normal_tensor(shape(), c.seed, 11), activations), at.gap(2), kNan),
           weight(normal_tensor({c.channels, c.taps}, c.seed, 12)),
           bias(normal_tensor({c.channels}, c.seed, 13)),
           segment(random_segments(c.batch, c.length, c.seed)),
           valid(random_valid(c.batch, c.length, c.seed)),
           state_in(normal_tensor(state_shape(), c.seed, 14)),
           dstate_out(normal_tensor(state_shape(), c.seed, 15)),
-          y(shape(), 5, kNan),
-          dx(shape(), 4, kNan),
+          y(shape(), at.gap(5), kNan),
+          dx(shape(), at.gap(4), kNan),
           state_out(filled(DType::f32, state_shape(), kNan)),
           dstate_in(filled(DType::f32, state_shape(), kNan)),
           dweight(filled(DType::f64, {c.channels, c.taps}, 1.0)),
@@ -172,7 +176,7 @@ void append_row(Array& to, const Array& from) {
     to.shape = {static_cast<std::int64_t>(to.values.size())};
 }
 
-void check_against_reference(const Case& at, const Backend& backend) {
+void check_case(const Case& at, const Backend& backend) {
     INFO(replay_line(backend, at.text()));
     Conv conv(at, backend.activations);
     reference::CausalConv1d expected = conv.reference_op();
@@ -197,6 +201,14 @@ void check_against_reference(const Case& at, const Backend& backend) {
     errors.norms("parameters", parameters, expected_parameters);
     CHECK(conv.y.gaps_untouched());
     CHECK(conv.dx.gaps_untouched());
+}
+
+/// With rows that vectors can read, and with others.
+void check_against_reference(Case c, const Backend& backend) {
+    for (const bool aligned : {true, false}) {
+        c.aligned = aligned;
+        check_case(c, backend);
+    }
 }
 
 }  // namespace

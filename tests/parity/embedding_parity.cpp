@@ -22,10 +22,13 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 struct Case {
     std::int64_t batch, length, vocabulary, width;
     std::uint64_t seed = 1;
+    bool aligned = true;  // rows, to 8 elements
+
+    std::int64_t gap(std::int64_t odd) const { return aligned ? kAlignedGap : odd; }
 
     std::string text() const {
         return concat("embedding [", batch, ", ", length, "] of [", vocabulary, ", ", width,
-                      "] seed ", seed);
+                      "] seed ", seed, aligned ? "" : " unaligned");
     }
 };
 
@@ -39,8 +42,10 @@ struct Lab {
         : at(c),
           ids(random_ids(DType::u8, {c.batch, c.length}, c.vocabulary, c.seed, 1)),
           table(rounded(normal_tensor({c.vocabulary, c.width}, c.seed, 2), activations)),
-          dy(rounded(normal_tensor({c.batch, c.length, c.width}, c.seed, 3), activations), 3, kNan),
-          y({c.batch, c.length, c.width}, 2, kNan),
+          dy(rounded(normal_tensor({c.batch, c.length, c.width}, c.seed, 3), activations),
+             at.gap(3),
+             kNan),
+          y({c.batch, c.length, c.width}, at.gap(2), kNan),
           dtable(filled(DType::f64, {c.vocabulary, c.width}, 1.0)) {}
 
     void forward(Run& run, std::int64_t lo, std::int64_t hi) {
@@ -60,7 +65,7 @@ struct Lab {
     }
 };
 
-void check_against_reference(const Case& c, const Backend& backend) {
+void check_case(const Case& c, const Backend& backend) {
     INFO(replay_line(backend, c.text()));
     Lab lab(c, backend.activations);
     Run run(backend);
@@ -74,6 +79,14 @@ void check_against_reference(const Case& c, const Backend& backend) {
     errors.values("y", lab.y.view(), y, 0.0);
     errors.norms("dtable", lab.dtable.view(), dtable);
     CHECK(lab.y.gaps_untouched());
+}
+
+/// With rows that vectors can read, and with others.
+void check_against_reference(Case c, const Backend& backend) {
+    for (const bool aligned : {true, false}) {
+        c.aligned = aligned;
+        check_case(c, backend);
+    }
 }
 
 }  // namespace

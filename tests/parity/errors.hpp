@@ -63,11 +63,17 @@ struct Errors {
         values(result, to_array(a), b, bound);
     }
     /// ‖a − b‖ / ‖b‖
-    void norms(const char* result, const Array& a, const Array& b) const {
-        check(result, relative_norm_error(a, b), kParameterGradient);
+    void norms(const char* result,
+               const Array& a,
+               const Array& b,
+               double bound = kParameterGradient) const {
+        check(result, relative_norm_error(a, b), bound);
     }
-    void norms(const char* result, ConstTensorView a, const Array& b) const {
-        norms(result, to_array(a), b);
+    void norms(const char* result,
+               ConstTensorView a,
+               const Array& b,
+               double bound = kParameterGradient) const {
+        norms(result, to_array(a), b, bound);
     }
 
   private:

@@ -24,11 +24,14 @@ struct Case {
     bool adds_to_dx = false;
     bool has_dx = true;
     std::uint64_t seed = 1;
+    bool aligned = true;  // rows, to 8 elements
+
+    std::int64_t gap(std::int64_t odd) const { return aligned ? kAlignedGap : odd; }
 
     std::string text() const {
         return concat("linear [", batch, ", ", length, ", ", inputs, "] -> ", outputs,
                       has_bias ? " bias" : "", adds_to_dx ? " add" : "", has_dx ? "" : " no dx",
-                      " seed ", seed);
+                      " seed ", seed, aligned ? "" : " unaligned");
     }
 };
 
@@ -53,14 +56,16 @@ struct Lab {
     /// bf16 products round their weights as well.
     explicit Lab(const Case& c, DType activations = DType::f32)
         : at(c),
-          x(rounded(normal_tensor({c.batch, c.length, c.inputs}, c.seed, 1), activations), 3, kNan),
+          x(rounded(normal_tensor({c.batch, c.length, c.inputs}, c.seed, 1), activations),
+            at.gap(3),
+            kNan),
           dy(rounded(normal_tensor({c.batch, c.length, c.outputs}, c.seed, 2), activations),
              5,
              kNan),
           weight(rounded(normal_tensor({c.outputs, c.inputs}, c.seed, 3), activations)),
           bias(normal_tensor({c.outputs}, c.seed, 4)),
-          y({c.batch, c.length, c.outputs}, 2, kNan),
-          dx({c.batch, c.length, c.inputs}, 4, kNan),
+          y({c.batch, c.length, c.outputs}, at.gap(2), kNan),
+          dx({c.batch, c.length, c.inputs}, at.gap(4), kNan),
           dweight(filled(DType::f64, {c.outputs, c.inputs}, 1.0)),
           dbias(filled(DType::f64, {c.outputs}, 1.0)) {
         if (c.adds_to_dx) {
@@ -115,7 +120,7 @@ std::vector<Case> cases() {
     return all;
 }
 
-void check_against_reference(const Case& c, const Backend& backend) {
+void check_case(const Case& c, const Backend& backend) {
     INFO(replay_line(backend, c.text()));
     Lab lab(c, backend.activations);
     const Array x = to_array(lab.x.view());
@@ -132,7 +137,7 @@ void check_against_reference(const Case& c, const Backend& backend) {
     lab.backward(run, 0, c.length);
     const Errors errors{backend, "linear"};
     errors.values("y", lab.y.view(), y, forward_bound(backend));
-    errors.norms("dweight", lab.dweight.view(), grad.dweight);
+    errors.norms("dweight", lab.dweight.view(), grad.dweight, weight_gradient_bound(backend));
     if (c.has_dx) {
         errors.values("dx", lab.dx.view(), grad.dx, activation_gradient_bound(backend));
     }
@@ -142,6 +147,14 @@ void check_against_reference(const Case& c, const Backend& backend) {
     CHECK(lab.y.gaps_untouched());
     CHECK(lab.dx.gaps_untouched());
     CHECK(run.step().in_use() == 0);
+}
+
+/// With rows that vectors can read, and with others.
+void check_against_reference(Case c, const Backend& backend) {
+    for (const bool aligned : {true, false}) {
+        c.aligned = aligned;
+        check_case(c, backend);
+    }
 }
 
 }  // namespace

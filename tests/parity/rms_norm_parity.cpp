@@ -25,11 +25,14 @@ struct Case {
     bool has_dresidual = true;
     bool in_place = false;
     std::uint64_t seed = 1;
+    bool aligned = true;  // rows, to 8 elements
+
+    std::int64_t gap(std::int64_t odd) const { return aligned ? kAlignedGap : odd; }
 
     std::string text() const {
         return concat("rms_norm [", batch, ", ", length, ", ", width, "]",
                       has_hidden ? " hidden" : "", has_dresidual ? " dresidual" : "",
-                      in_place ? " in place" : "", " seed ", seed);
+                      in_place ? " in place" : "", " seed ", seed, aligned ? "" : " unaligned");
     }
 };
 
@@ -43,14 +46,14 @@ struct Lab {
 
     explicit Lab(const Case& c, DType activations = DType::f32)
         : at(c),
-          hidden(rounded(normal_tensor(shape(), c.seed, 1), activations), 1, kNan),
-          residual(normal_tensor(shape(), c.seed, 2), 2, kNan),
-          dy(rounded(normal_tensor(shape(), c.seed, 3), activations), 3, kNan),
-          dresidual(normal_tensor(shape(), c.seed, 4), 4, kNan),
+          hidden(rounded(normal_tensor(shape(), c.seed, 1), activations), at.gap(1), kNan),
+          residual(normal_tensor(shape(), c.seed, 2), at.gap(2), kNan),
+          dy(rounded(normal_tensor(shape(), c.seed, 3), activations), at.gap(3), kNan),
+          dresidual(normal_tensor(shape(), c.seed, 4), at.gap(4), kNan),
           weight(normal_tensor({c.width}, c.seed, 5, 0.5, 1.0)),
-          residual_out(shape(), 5, kNan),
-          y(shape(), 6, kNan),
-          dx(shape(), 7, kNan),
+          residual_out(shape(), at.gap(5), kNan),
+          y(shape(), at.gap(6), kNan),
+          dx(shape(), at.gap(7), kNan),
           rstd(filled(DType::f32, {c.batch, c.length}, kNan)),
           dweight(filled(DType::f64, {c.width}, 1.0)) {}
 
@@ -83,6 +86,8 @@ struct Lab {
         op.dresidual_out =
             at.has_dresidual || at.in_place ? dresidual.view().slice(1, lo, hi) : TensorView();
         op.dx = gradient().view().slice(1, lo, hi);
+        const Tensor narrow_dy = from_array(DType::bf16, to_array(op.dy));
+        op.dy = dx_bf16 ? narrow_dy.view() : op.dy;
         op.dx_bf16 = dx_bf16;
         op.dweight = dweight.view();
         ops::rms_norm_backward(run.context(), op);
@@ -120,7 +125,7 @@ std::vector<Case> cases() {
     return all;
 }
 
-void check_against_reference(const Case& c, const Backend& backend) {
+void check_case(const Case& c, const Backend& backend) {
     INFO(replay_line(backend, c.text()));
     Lab lab(c, backend.activations);
     const Array weight = to_array(lab.weight.view());
@@ -143,6 +148,14 @@ void check_against_reference(const Case& c, const Backend& backend) {
     CHECK(lab.sum().gaps_untouched());
     CHECK(lab.y.gaps_untouched());
     CHECK(lab.gradient().gaps_untouched());
+}
+
+/// With rows that vectors can read, and with others.
+void check_against_reference(Case c, const Backend& backend) {
+    for (const bool aligned : {true, false}) {
+        c.aligned = aligned;
+        check_case(c, backend);
+    }
 }
 
 }  // namespace

@@ -196,6 +196,9 @@ inline Tensor random_ids(
     return tensor;
 }
 
+/// The gap after which a row starts at a multiple of 8 elements again, as vectors want it.
+inline constexpr std::int64_t kAlignedGap = -1;
+
 /// A tensor whose rows lie `gap` elements apart, filled with `value`: view() leaves the gaps out,
 /// gaps_untouched() tells whether they still hold it.
 class StridedTensor {
@@ -204,6 +207,7 @@ class StridedTensor {
         Shape wide = shape;
         last_ = shape.rank() - 1;
         width_ = shape[last_];
+        gap = gap == kAlignedGap ? 16 - width_ % 8 : gap;
         wide.set(last_, width_ + gap);
         tensor_ = filled(DType::f32, wide, value);
     }
