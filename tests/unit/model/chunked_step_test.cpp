@@ -3,6 +3,7 @@
 #include "base/text.hpp"
 #include "model/adamw.hpp"
 #include "model/forward.hpp"
+#include "tests/support/places.hpp"
 #include "tests/unit/model/model_fixture.hpp"
 
 #include <algorithm>
@@ -19,6 +20,9 @@ namespace {
 using test::bytes_of;
 using test::CpuContext;
 using test::error_of;
+using test::Place;
+using test::PlacedContext;
+using test::places;
 using test::random_ids;
 using test::random_model;
 using test::small_config;
@@ -29,6 +33,9 @@ struct Batch {
     Tensor weight;
 
     TrainBatch view() const { return {ids.view(), targets.view(), weight.view()}; }
+    Batch up(PlacedContext& context) const {
+        return {context.up(ids.view()), context.up(targets.view()), context.up(weight.view())};
+    }
 };
 
 Batch make_batch(std::int64_t lanes, std::int64_t length, std::uint64_t seed) {
@@ -46,6 +53,25 @@ double loss_of(CpuContext& context, const Model& model, const TrainBatch& batch)
     StateBank states(model.config(), batch.ids.extent(0), host_queue());
     Gradients gradients(model, host_queue());
     return training_step(*context, model, batch, batch.ids.extent(1), 1.0, states, gradients);
+}
+
+/// Σ weight·loss of 12 scores a position, in double precision.
+double loss_of_logits(const Tensor& logits, const Batch& batch) {
+    const auto scores = logits.view().as<const float, 3>();
+    const auto targets = batch.targets.view().as<const std::uint8_t, 2>();
+    const auto weight = batch.weight.view().as<const float, 2>();
+    double loss = 0.0;
+    for (std::int64_t lane = 0; lane < logits.shape()[0]; ++lane) {
+        for (std::int64_t t = 0; t < logits.shape()[1]; ++t) {
+            double total = 0.0;
+            for (std::int64_t id = 0; id < 12; ++id) {
+                total += std::exp(static_cast<double>(scores(lane, t, id)));
+            }
+            loss += static_cast<double>(weight(lane, t)) *
+                    (std::log(total) - static_cast<double>(scores(lane, t, targets(lane, t))));
+        }
+    }
+    return loss;
 }
 
 double norm_of(ConstTensorView view) {
@@ -97,32 +123,24 @@ TEST_CASE("training step: every gradient agrees with differences of the loss") {
 }
 
 TEST_CASE("training step: loss, states and hidden values are those of the forward pass") {
-    CpuContext context;
-    const Model model = random_model(small_config(), 3);
-    const Batch batch = make_batch(2, 600, 8);
-    StateBank trained(model.config(), 2, host_queue());
-    Gradients gradients(model, host_queue());
-    const double loss = training_step(*context, model, batch.view(), 256, 1.0, trained, gradients);
+    for (const Place& place : places()) {
+        PlacedContext context(place);
+        const Model model = context.up(random_model(small_config(), 3));
+        const Batch batch = make_batch(2, 600, 8);
+        const Batch placed = batch.up(context);
+        StateBank trained(model.config(), 2, context.queue());
+        Gradients gradients(model, context.queue());
+        const double loss =
+            training_step(*context, model, placed.view(), 256, 1.0, trained, gradients);
 
-    StateBank read(model.config(), 2, host_queue());
-    Tensor logits(host_allocator(), DType::f32, {2, 600, 12}, "logits");
-    forward_logits(*context, model, {batch.ids.view(), {}, {}}, read, logits.view());
-    CHECK(bytes_of(trained.values()) == bytes_of(read.values()));
-    const auto scores = logits.view().as<float, 3>();
-    const auto targets = batch.targets.view().as<const std::uint8_t, 2>();
-    const auto weight = batch.weight.view().as<const float, 2>();
-    double expected = 0.0;
-    for (std::int64_t lane = 0; lane < 2; ++lane) {
-        for (std::int64_t t = 0; t < 600; ++t) {
-            double total = 0.0;
-            for (std::int64_t id = 0; id < 12; ++id) {
-                total += std::exp(static_cast<double>(scores(lane, t, id)));
-            }
-            expected += static_cast<double>(weight(lane, t)) *
-                        (std::log(total) - static_cast<double>(scores(lane, t, targets(lane, t))));
-        }
+        StateBank read(model.config(), 2, context.queue());
+        Tensor logits = context.make(DType::f32, {2, 600, 12});
+        forward_logits(*context, model, {placed.ids.view(), {}, {}}, read, logits.view());
+        CAPTURE(place.text());
+        CHECK(bytes_of(context.down(trained.values()).view()) ==
+              bytes_of(context.down(read.values()).view()));
+        CHECK(loss == Approx(loss_of_logits(context.down(logits.view()), batch)).epsilon(1e-9));
     }
-    CHECK(loss == Approx(expected).epsilon(1e-9));
 }
 
 TEST_CASE("training step: gradients add up over calls, and scale with the scale") {
@@ -143,21 +161,25 @@ TEST_CASE("training step: gradients add up over calls, and scale with the scale"
 }
 
 TEST_CASE("training step: targets of weight 0 are not looked at, no position is no step") {
-    CpuContext context;
-    const Model model = random_model(small_config(), 3);
-    Batch batch = make_batch(1, 9, 8);
-    std::fill_n(static_cast<float*>(batch.weight.view().data()), 9, 0.0F);
-    std::fill_n(static_cast<std::uint8_t*>(batch.targets.view().data()), 9, std::uint8_t{255});
-    StateBank states(model.config(), 1, host_queue());
-    Gradients gradients(model, host_queue());
-    CHECK(training_step(*context, model, batch.view(), 9, 1.0, states, gradients) == 0.0);
-    CHECK(gradients.norm(*context) == 0.0);
-    const TrainBatch whole = batch.view();
-    const TrainBatch none{whole.ids.slice(1, 0, 0), whole.targets.slice(1, 0, 0),
-                          whole.weight.slice(1, 0, 0)};
-    const std::string before = bytes_of(states.values());
-    CHECK(training_step(*context, model, none, 9, 1.0, states, gradients) == 0.0);
-    CHECK(bytes_of(states.values()) == before);
+    for (const Place& place : places()) {
+        PlacedContext context(place);
+        const Model model = context.up(random_model(small_config(), 3));
+        Batch batch = make_batch(1, 9, 8);
+        std::fill_n(static_cast<float*>(batch.weight.view().data()), 9, 0.0F);
+        std::fill_n(static_cast<std::uint8_t*>(batch.targets.view().data()), 9, std::uint8_t{255});
+        const Batch placed = batch.up(context);
+        const TrainBatch whole = placed.view();
+        StateBank states(model.config(), 1, context.queue());
+        Gradients gradients(model, context.queue());
+        CAPTURE(place.text());
+        CHECK(training_step(*context, model, whole, 9, 1.0, states, gradients) == 0.0);
+        CHECK(gradients.norm(*context) == 0.0);
+        const TrainBatch none{whole.ids.slice(1, 0, 0), whole.targets.slice(1, 0, 0),
+                              whole.weight.slice(1, 0, 0)};
+        const std::string before = bytes_of(context.down(states.values()).view());
+        CHECK(training_step(*context, model, none, 9, 1.0, states, gradients) == 0.0);
+        CHECK(bytes_of(context.down(states.values()).view()) == before);
+    }
 }
 
 TEST_CASE("training step: what does not fit is refused") {
@@ -174,21 +196,26 @@ TEST_CASE("training step: what does not fit is refused") {
 }
 
 TEST_CASE("a model that diverges stops with layer and lane") {
-    CpuContext context;
     Model model = random_model(small_config(), 3);
     Param& in_proj = *model.params().find("backbone.layers.1.mixer.in_proj.weight");
     std::fill_n(static_cast<float*>(in_proj.value.view().data()), in_proj.shape.count(), 3e38F);
-    const Batch batch = make_batch(2, 9, 8);
-    StateBank states(model.config(), 2, host_queue());
-    Gradients gradients(model, host_queue());
-    CHECK(error_of([&] {
-              training_step(*context, model, batch.view(), 9, 1.0, states, gradients);
-          }).find("the state of layer 1 in lane 0 is no longer finite") == 0);
-    states.reset();
-    Tensor logits(host_allocator(), DType::f32, {2, 9, 12}, "logits");
-    CHECK(error_of([&] {
-              forward_logits(*context, model, {batch.ids.view(), {}, {}}, states, logits.view());
-          }).find("the state of layer 1 in lane 0") == 0);
+    for (const Place& place : places()) {
+        PlacedContext context(place);
+        const Model placed = context.up(model);
+        const Batch batch = make_batch(2, 9, 8).up(context);
+        StateBank states(model.config(), 2, context.queue());
+        Gradients gradients(placed, context.queue());
+        CAPTURE(place.text());
+        CHECK(error_of([&] {
+                  training_step(*context, placed, batch.view(), 9, 1.0, states, gradients);
+              }).find("the state of layer 1 in lane 0 is no longer finite") == 0);
+        states.reset();
+        Tensor logits = context.make(DType::f32, {2, 9, 12});
+        CHECK(
+            error_of([&] {
+                forward_logits(*context, placed, {batch.ids.view(), {}, {}}, states, logits.view());
+            }).find("the state of layer 1 in lane 0") == 0);
+    }
 }
 
 TEST_CASE("forward: a layer's stream is what the next block starts from, and no more is run") {
