@@ -2,14 +2,18 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "kernels/cpu/cpu_table.hpp"
+#include "kernels/cpu/naive_scan.hpp"
 #include "kernels/cpu/simd_level.hpp"
 #include "kernels/ops/context.hpp"
+#include "kernels/ops/naive_scan.hpp"
 #include "kernels/ops/op_table.hpp"
 
 #include <string>
+#include <vector>
 
 #if MAMBASE_WITH_CUDA
 #include "kernels/cuda/cuda_table.hpp"
+#include "kernels/cuda/naive_scan.hpp"
 #endif
 
 namespace mambase::ops {
@@ -32,6 +36,17 @@ const OpTable& op_table(Device device) {
 #else
     throw_no_backend(device);
 #endif
+}
+
+std::vector<const OpTable*> cpu_tables() {
+    std::vector<const OpTable*> out;
+    for (const cpu::SimdLevel level :
+         {cpu::SimdLevel::scalar, cpu::SimdLevel::avx2, cpu::SimdLevel::avx512}) {
+        if (cpu::is_supported(level)) {
+            out.push_back(&cpu::table(level));
+        }
+    }
+    return out;
 }
 
 std::unique_ptr<DeviceQueue> open_device(Device device) {
@@ -78,6 +93,18 @@ int device_count(Device::Kind kind) {
 #else
     return 0;
 #endif
+}
+
+void naive_scan_forward(Context& context, const SelectiveScan& op) {
+    check(op);
+    MAMBASE_REQUIRE(op.z && op.state_in && op.state_out && !op.segment && !op.valid && !op.saved,
+                    ErrorCode::shape, "naive_scan: a gate and both states, and nothing else");
+#if MAMBASE_WITH_CUDA
+    if (context.device.kind == Device::Kind::cuda) {
+        return cuda::naive_scan_forward(context, op);
+    }
+#endif
+    cpu::naive_scan_forward(context, op);
 }
 
 }  // namespace mambase::ops

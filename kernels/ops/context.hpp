@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace mambase::ops {
 
@@ -38,6 +39,8 @@ struct Context {
 
 /// The functions of a device's backend; throws Error{unsupported} where this build has none.
 const OpTable& op_table(Device device);
+/// Those of the CPU at every instruction set that this processor has, the plainest first.
+std::vector<const OpTable*> cpu_tables();
 
 /// A queue of work on a device other than the CPU. Throws Error{unsupported} where this build has
 /// no backend for it, Error{device} with driver and card where it cannot be used.
