@@ -3,160 +3,258 @@
 #include "base/error.hpp"
 #include "base/rng.hpp"
 #include "base/text.hpp"
+#include "genomics_io/tokenizer.hpp"
+#include "kernels/ops/naive_scan.hpp"
 #include "kernels/ops/op_table.hpp"
 #include "model/adamw.hpp"
 #include "model/chunked_step.hpp"
 #include "model/forward.hpp"
+#include "model/memory_plan.hpp"
 #include "model/model.hpp"
 #include "model/state_bank.hpp"
 #include "pipelines/bench_ops.hpp"
+#include "pipelines/bench_timer.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/reading.hpp"
 #include "pipelines/runtime.hpp"
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <cstddef>
-#include <functional>
+#include <memory>
 #include <utility>
 
 namespace mambase::pipelines {
 
 namespace {
 
-using Work = std::function<void()>;
+constexpr std::int64_t kDeviceCopy = std::int64_t{1} << 30;
+constexpr std::int64_t kHostCopy = std::int64_t{256} << 20;
+constexpr std::int64_t kHostCopyPart = std::int64_t{4} << 20;
+/// What the results of the unfused scan's steps may take.
+constexpr std::int64_t kDeviceScan = std::int64_t{4} << 30;
+constexpr std::int64_t kHostScan = std::int64_t{256} << 20;
 
-double seconds_of(const Work& work) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+bool is_host(Engine& engine) {
+    return engine.queue().device().kind == Device::Kind::cpu;
 }
 
-/// Times of one thing, over the repeats.
-struct Samples {
-    std::vector<double> seconds;
+/// What a run holds at once, chosen before anything is allocated.
+struct Sizes {
+    std::int64_t lanes = 0;
+    std::int64_t length = 0;
+    std::int64_t op_length = 0;
+    std::int64_t forward_chunk = 0;
+    std::int64_t step_chunk = 0;
 
-    double median() const {
-        std::vector<double> sorted = seconds;
-        std::sort(sorted.begin(), sorted.end());
-        const std::size_t middle = sorted.size() / 2;
-        return sorted.size() % 2 == 1 ? sorted[middle]
-                                      : 0.5 * (sorted[middle - 1] + sorted[middle]);
-    }
-    double spread() const {
-        const auto [low, high] = std::minmax_element(seconds.begin(), seconds.end());
-        return (*high - *low) / median();
-    }
+    std::int64_t bases() const { return lanes * length; }
 };
 
-/// Runs all works once unmeasured, then `repeats` times one after the other: A B C A B C …, so that
-/// whatever else the machine does falls on all alike.
-std::vector<Samples> time_interleaved(const std::vector<Work>& works, int repeats) {
-    std::vector<Samples> out(works.size());
-    for (const Work& work : works) {
-        work();
+/// One layer's tensors have at most two fifths of the free memory, the model what is left of nine
+/// tenths.
+Sizes choose_sizes(const BenchOptions& options, const model::ModelConfig& config, Engine& engine) {
+    const ops::Context& context = engine.context();
+    const std::int64_t free = engine.queue().free_bytes();
+    Sizes out{options.lanes, options.length, options.length, 0, 0};
+    const auto layer_bytes = [&] {
+        return LayerBench::bytes(context, config, out.lanes, out.op_length);
+    };
+    while (out.op_length > 1 && layer_bytes() > free / 5 * 2) {
+        out.op_length /= 2;
     }
-    for (int repeat = 0; repeat < repeats; ++repeat) {
-        for (std::size_t i = 0; i < works.size(); ++i) {
-            out[i].seconds.push_back(seconds_of(works[i]));
-        }
-    }
+    const std::int64_t limit = free / 10 * 9 - layer_bytes();
+    const auto chunk_of = [&](model::RunMode mode) {
+        const std::int64_t chunk =
+            options.chunk > 0 ? std::min(engine.chunk(options.chunk), out.length)
+                              : model::largest_chunk(context.table, config, out.lanes, out.length,
+                                                     limit, mode, context.activations);
+        MAMBASE_REQUIRE(chunk > 0, ErrorCode::out_of_memory,
+                        concat("not even the shortest chunk of ", out.lanes, " lanes fits in ",
+                               format_bytes(limit)));
+        return chunk;
+    };
+    out.forward_chunk = chunk_of(model::RunMode::forward);
+    out.step_chunk = chunk_of(model::RunMode::train);
     return out;
 }
 
-/// Whole model: one lane of `length` positions.
+/// The whole model on random bases.
 class ModelBench {
   public:
-    ModelBench(const model::ModelConfig& config, std::int64_t length, std::uint64_t seed)
-        : length_(length),
-          model_(model::Model::initialise(config, seed, host_allocator())),
-          gradients_(model_, host_queue()),
-          optimizer_(model_, {}, host_queue()),
-          codes_(host_allocator(), DType::u8, {1, length + 1}, "bench sequence"),
-          weight_(host_allocator(), DType::f32, {1, length}, "bench weights"),
-          logits_(host_allocator(), DType::f32, {1, length, config.vocab_size}, "bench logits") {
+    ModelBench(const model::ModelConfig& config,
+               const Sizes& sizes,
+               std::uint64_t seed,
+               DeviceQueue& queue)
+        : sizes_(sizes),
+          model_(model::Model::initialise(config, seed, host_allocator()).on_device(queue)),
+          gradients_(model_, queue),
+          optimizer_(model_, {}, queue),
+          states_(config, sizes.lanes, queue),
+          codes_(queue.memory(), DType::u8, {sizes.lanes, sizes.length + 1}, "bench sequence"),
+          weight_(queue.memory(), DType::f32, {sizes.lanes, sizes.length}, "bench weights") {
+        Tensor codes(queue.host_memory(), DType::u8, codes_.shape(), "bench sequence");
+        Tensor weight(queue.host_memory(), DType::f32, weight_.shape(), "bench weights");
         const CounterRng rng(seed, 0);
-        auto* codes = static_cast<std::uint8_t*>(codes_.view().data());
         const auto acgt = io::Tokenizer::named("dna").acgt();
-        for (std::int64_t i = 0; i <= length; ++i) {
-            codes[i] = acgt[rng.below(static_cast<std::uint64_t>(i), 4)];
+        for (std::int64_t i = 0; i < codes.shape().count(); ++i) {
+            static_cast<std::uint8_t*>(codes.view().data())[i] =
+                acgt[rng.below(static_cast<std::uint64_t>(i), 4)];
         }
-        auto* weight = static_cast<float*>(weight_.view().data());
-        std::fill(weight, weight + length, 1.0F);
+        std::fill_n(static_cast<float*>(weight.view().data()), sizes.bases(), 1.0F);
+        copy(queue, codes.view(), codes_.view());
+        copy(queue, weight.view(), weight_.view());
+        queue.wait();
     }
+
+    const model::Model& model() const { return model_; }
 
     void forward(ops::Context& context) {
-        model::StateBank states(model_.config(), 1, host_queue());
-        model::forward_logits(context, model_, {codes_.view().slice(1, 0, length_), {}, {}}, states,
-                              logits_.view());
+        states_.reset();
+        for (std::int64_t at = 0; at < sizes_.length; at += sizes_.forward_chunk) {
+            const std::int64_t end = std::min(at + sizes_.forward_chunk, sizes_.length);
+            const StepMemory::Scope scope(context.step);
+            const TensorView logits =
+                context.step.take(DType::f32, {sizes_.lanes, end - at, model_.config().vocab_size});
+            model::forward_logits(context, model_, {codes_.view().slice(1, at, end), {}, {}},
+                                  states_, logits);
+        }
     }
 
-    /// Gradients of one lane and the update.
+    /// Gradients of all lanes and the update.
     void step(ops::Context& context) {
-        model::StateBank states(model_.config(), 1, host_queue());
+        states_.reset();
         gradients_.zero();
-        const model::TrainBatch batch{codes_.view().slice(1, 0, length_),
-                                      codes_.view().slice(1, 1, length_ + 1), weight_.view()};
-        model::training_step(context, model_, batch, length_, 1.0 / static_cast<double>(length_),
-                             states, gradients_);
+        const model::TrainBatch batch{codes_.view().slice(1, 0, sizes_.length),
+                                      codes_.view().slice(1, 1, sizes_.length + 1), weight_.view()};
+        model::training_step(context, model_, batch, sizes_.step_chunk,
+                             1.0 / static_cast<double>(sizes_.bases()), states_, gradients_);
         optimizer_.step(context, model_, gradients_, 1e-6);
     }
 
   private:
-    std::int64_t length_;
+    Sizes sizes_;
     model::Model model_;
     model::Gradients gradients_;
     model::AdamW optimizer_;
+    model::StateBank states_;
     Tensor codes_;
     Tensor weight_;
-    Tensor logits_;
 };
 
-BenchRow row(std::string what, const Samples& whole, const Samples& products, double flops) {
-    return {std::move(what), whole.median(), whole.spread(), products.median(), flops};
+/// 10^9 bytes a second, read and written.
+double copy_gigabytes(Engine& engine, int repeats) {
+    const std::int64_t bytes = is_host(engine) ? kHostCopy : kDeviceCopy;
+    DeviceQueue& queue = engine.queue();
+    Tensor from(queue.memory(), DType::u8, {bytes}, "bench copy");
+    Tensor to(queue.memory(), DType::u8, {bytes}, "bench copy");
+    zero(queue, from.view());
+    const auto copy_all = [&] {
+        if (!is_host(engine)) {
+            copy(queue, from.view(), to.view());
+            return;
+        }
+        engine.pool().parallel_for(bytes / kHostCopyPart, [&](std::int64_t part) {
+            const std::int64_t at = part * kHostCopyPart;
+            copy(queue, from.view().slice(0, at, at + kHostCopyPart),
+                 to.view().slice(0, at, at + kHostCopyPart));
+        });
+    };
+    return 2e-9 * static_cast<double>(bytes) /
+           time_interleaved(queue, {copy_all}, repeats).front().median();
 }
 
-std::vector<BenchRow> bench_model(ModelBench& whole,
-                                  const Products& products,
-                                  ops::Context& context,
-                                  int repeats) {
-    const std::vector<Samples> samples =
-        time_interleaved({[&] { whole.forward(context); }, [&] { products.forward(context); },
-                          [&] { whole.step(context); }, [&] { products.step(context); }},
-                         repeats);
-    return {row("forward", samples[0], samples[1], products.flops()),
-            row("training step", samples[2], samples[3], 3.0 * products.flops())};
-}
-
-std::vector<BenchRow> bench_ops(const model::ModelConfig& config,
-                                const Products& products,
-                                const BenchOptions& options,
-                                ops::Context& context) {
-    Tensors from(options.seed);
-    const std::vector<OpBench> benches =
-        op_benches(from, products, config, options.length, context);
-    std::vector<Work> works = {[&] { products.layer_forward(context); },
-                               [&] { products.layer_backward(context); }};
-    for (const OpBench& bench : benches) {
-        works.emplace_back([&] { bench.forward(context); });
-        works.emplace_back([&] { bench.backward(context); });
-    }
-    const std::vector<Samples> samples = time_interleaved(works, options.repeats);
-    std::vector<BenchRow> out;
-    for (std::size_t i = 0; i < benches.size(); ++i) {
-        const OpBench& bench = benches[i];
-        out.push_back(row(bench.name + " forward", samples[2 + 2 * i], samples[0], bench.flops));
-        out.push_back(
-            row(bench.name + " backward", samples[3 + 2 * i], samples[1], 2.0 * bench.flops));
-    }
+BenchRow row(std::string what, std::int64_t bases, const Samples& whole) {
+    BenchRow out;
+    out.what = std::move(what);
+    out.bases = bases;
+    out.seconds = whole.median();
+    out.spread = whole.spread();
     return out;
 }
 
+/// What a first run of each leaves as the device's peak, before the ops have their tensors.
+void set_peaks(ModelBench& whole, Engine& engine, BenchReport& report) {
+    report.model.resize(2);
+    whole.forward(engine.context());
+    engine.queue().wait();
+    report.model[0].peak_bytes = engine.queue().peak_bytes();
+    whole.step(engine.context());
+    engine.queue().wait();
+    report.model[1].peak_bytes = engine.queue().peak_bytes();
+}
+
+void bench_model(ModelBench& whole,
+                 const LayerBench& layer,
+                 const Sizes& sizes,
+                 Engine& engine,
+                 BenchReport& report) {
+    ops::Context& context = engine.context();
+    const std::vector<Samples> samples = time_interleaved(
+        engine.queue(),
+        {[&] { whole.forward(context); }, [&] { layer.model_products_forward(context); },
+         [&] { whole.step(context); }, [&] { layer.model_products_step(context); }},
+        report.repeats);
+    // Products that do not fit at full length are timed on a part of it.
+    const double parts = static_cast<double>(sizes.length) / static_cast<double>(sizes.op_length);
+    for (std::size_t i = 0; i < 2; ++i) {
+        const std::int64_t peak = report.model[i].peak_bytes;
+        BenchRow& out = report.model[i];
+        out = row(i == 0 ? "forward" : "training step", sizes.bases(), samples[2 * i]);
+        out.product_seconds = parts * samples[2 * i + 1].median();
+        out.flops = parts * layer.model_flops() * (i == 0 ? 1.0 : 3.0);
+        out.chunk = i == 0 ? sizes.forward_chunk : sizes.step_chunk;
+        out.peak_bytes = peak;
+    }
+}
+
+void bench_ops(const LayerBench& layer, const Sizes& sizes, Engine& engine, BenchReport& report) {
+    ops::Context& context = engine.context();
+    std::vector<Work> works = {[&] { layer.products_forward(context); },
+                               [&] { layer.products_backward(context); }};
+    for (const OpBench& bench : layer.ops()) {
+        works.emplace_back([&] { bench.forward(context); });
+        works.emplace_back([&] { bench.backward(context); });
+    }
+    const std::vector<Samples> samples = time_interleaved(engine.queue(), works, report.repeats);
+    std::size_t at = 2;
+    for (const OpBench& bench : layer.ops()) {
+        for (const bool backward : {false, true}) {
+            BenchRow out = row(bench.name + (backward ? " backward" : " forward"),
+                               sizes.lanes * sizes.op_length, samples[at++]);
+            out.product_seconds = samples[backward ? 1 : 0].median();
+            out.flops = bench.flops * (backward ? 2.0 : 1.0);
+            out.bytes = backward ? bench.backward_bytes : bench.forward_bytes;
+            report.ops.push_back(std::move(out));
+        }
+    }
+}
+
+/// The scan against the same by plain steps.
+void bench_scans(const LayerBench& layer,
+                 const model::ModelConfig& config,
+                 const Sizes& sizes,
+                 Engine& engine,
+                 BenchReport& report) {
+    const std::int64_t fit =
+        std::max<std::int64_t>((is_host(engine) ? kHostScan : kDeviceScan) /
+                                   ops::naive_scan_bytes(config.d_inner, config.d_state),
+                               1);
+    report.scan_length = std::min(sizes.op_length, fit);
+    report.scan_lanes = std::clamp<std::int64_t>(fit / report.scan_length, 1, sizes.lanes);
+    const ops::SelectiveScan op = layer.scan(report.scan_lanes, report.scan_length);
+    ops::Context& context = engine.context();
+    const std::vector<Samples> samples =
+        time_interleaved(engine.queue(),
+                         {[&] { ops::selective_scan_forward(context, op); },
+                          [&] { ops::naive_scan_forward(context, op); }},
+                         report.repeats);
+    const std::int64_t bases = report.scan_lanes * report.scan_length;
+    report.scans = {row("selective_scan forward", bases, samples[0]),
+                    row("the same by plain steps", bases, samples[1])};
+}
+
 /// One thread and two, A B A B.
-void bench_two_threads(ModelBench& whole,
-                       const Runtime& runtime,
-                       int repeats,
-                       BenchReport& report) {
+void bench_two_threads(ModelBench& whole, const Runtime& runtime, BenchReport& report) {
     Runtime with_one = runtime;
     with_one.threads = 1;
     Runtime with_two = runtime;
@@ -164,9 +262,10 @@ void bench_two_threads(ModelBench& whole,
     Engine one(with_one);
     Engine two(with_two);
     const std::vector<Samples> samples = time_interleaved(
+        one.queue(),
         {[&] { whole.forward(one.context()); }, [&] { whole.forward(two.context()); },
          [&] { whole.step(one.context()); }, [&] { whole.step(two.context()); }},
-        repeats);
+        report.repeats);
     report.two_thread_forward = samples[0].median() / samples[1].median();
     report.two_thread_step = samples[2].median() / samples[3].median();
 }
@@ -179,6 +278,11 @@ model::ModelConfig bench_config(const BenchOptions& options) {
         config = model::ModelConfig::of_width(width, config.n_layer);
     }
     config.n_layer = options.layers.value_or(config.n_layer);
+    if (options.delta) {
+        config.dt_min = config.dt_max = *options.delta;
+        config.dt_init_floor = std::min(config.dt_init_floor, *options.delta);
+        config.dt_scale = 1e-30;  // nothing that varies by position is added to the bias
+    }
     config.validate();
     return config;
 }
@@ -197,7 +301,7 @@ void set_scan_floor(const model::ModelConfig& config, BenchReport& report) {
     for (const BenchRow& row : report.ops) {
         if (row.what == "selective_scan forward") {
             report.scan_seconds_per_exp =
-                row.seconds / (static_cast<double>(report.length) * (states + 3.0 * channels));
+                row.seconds / (static_cast<double>(row.bases) * (states + 3.0 * channels));
         }
     }
 }
@@ -208,12 +312,19 @@ void BenchOptions::validate() const {
     std::vector<std::string> violations;
     const std::pair<const char*, std::int64_t> sizes[] = {{"d-model", d_model.value_or(1)},
                                                           {"layers", layers.value_or(1)},
+                                                          {"lanes", lanes},
                                                           {"length", length},
                                                           {"repeats", repeats}};
     for (const auto& [name, size] : sizes) {
         if (size < 1) {
             violations.emplace_back(concat(name, " is at least 1, not ", size));
         }
+    }
+    if (chunk < 0) {
+        violations.emplace_back(concat("chunk is at least 0, not ", chunk));
+    }
+    if (delta && !(*delta > 0.0 && *delta < 20.0)) {
+        violations.emplace_back("delta is not within 0 to 20");
     }
     throw_violations(violations);
 }
@@ -222,25 +333,37 @@ BenchReport bench(const BenchOptions& options, const Runtime& runtime) {
     options.validate();
     const model::ModelConfig config = bench_config(options);
     Engine engine(runtime);
+    const Sizes sizes = choose_sizes(options, config, engine);
     BenchReport report;
-    report.device = engine.context().table.name;
+    report.device = ops::device_name(runtime.device);
+    report.precision = name(engine.context().activations);
     report.threads = runtime.threads;
     report.d_model = config.d_model;
     report.layers = config.n_layer;
-    report.length = options.length;
+    report.lanes = sizes.lanes;
+    report.length = sizes.length;
+    report.op_length = sizes.op_length;
+    report.delta = options.delta;
     report.repeats = options.repeats;
 
-    ModelBench whole(config, options.length, options.seed);
-    const Products products(config, options.length, options.seed);
+    ModelBench whole(config, sizes, options.seed, engine.queue());
+    set_peaks(whole, engine, report);
+    report.copy_gigabytes = copy_gigabytes(engine, options.repeats);
+    runtime.throw_if_stopped();
+    const LayerBench layer(engine.context(), whole.model(), sizes.lanes, sizes.op_length,
+                           options.seed);
     runtime.observer.progress("whole model");
-    report.model = bench_model(whole, products, engine.context(), options.repeats);
+    bench_model(whole, layer, sizes, engine, report);
     runtime.throw_if_stopped();
     runtime.observer.progress("ops");
-    report.ops = bench_ops(config, products, options, engine.context());
+    bench_ops(layer, sizes, engine, report);
     runtime.throw_if_stopped();
-    if (runtime.threads >= 2) {
+    runtime.observer.progress("the scan by plain steps");
+    bench_scans(layer, config, sizes, engine, report);
+    runtime.throw_if_stopped();
+    if (runtime.threads >= 2 && is_host(engine)) {
         runtime.observer.progress("one thread and two");
-        bench_two_threads(whole, runtime, options.repeats, report);
+        bench_two_threads(whole, runtime, report);
     }
     set_scan_floor(config, report);
     return report;

@@ -2,9 +2,10 @@
 #pragma once
 
 #include "kernels/ops/context.hpp"
-#include "kernels/ops/linear.hpp"
+#include "kernels/ops/selective_scan.hpp"
 #include "kernels/tensor/buffer.hpp"
 #include "model/config.hpp"
+#include "model/model.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -13,114 +14,92 @@
 
 namespace mambase::pipelines {
 
-/// Owner of the tensors of a benchmark, filled with the same small values each time.
+/// Owner of the tensors of a benchmark, on the context's device. One small block of random numbers
+/// is made on the host and copied over and over.
 class Tensors {
   public:
-    explicit Tensors(std::uint64_t seed) : seed_(seed) {}
+    Tensors(ops::Context& context, std::uint64_t seed);
 
-    TensorView f32(const Shape& shape);
+    /// Uniform within ±0.5, f32 or in the type of the context's activations.
+    TensorView f32(const Shape& shape) { return filled(shape, block_); }
+    TensorView activations(const Shape& shape) { return filled(shape, narrow_block_); }
     /// Zeros, f64: for the gradient of a parameter.
     TensorView sums(const Shape& shape);
-    /// u8, the id of A.
-    TensorView ids(const Shape& shape);
+    /// u8: ids of A, C, G and T.
+    TensorView ids(const Shape& shape) { return filled(shape, ids_); }
+    /// u8, undefined.
+    TensorView bytes(std::int64_t count);
 
   private:
     TensorView make(DType dtype, const Shape& shape);
+    TensorView filled(const Shape& shape, TensorView block);
 
-    std::uint64_t seed_;
+    ops::Context& context_;
     std::vector<Tensor> tensors_;
-};
-
-/// One product of the model and its gradients.
-struct Product {
-    Product(Tensors& from, std::int64_t rows, std::int64_t in, std::int64_t out)
-        : x(from.f32({1, rows, in})),
-          weight(from.f32({out, in})),
-          y(from.f32({1, rows, out})),
-          dx(from.f32({1, rows, in})),
-          dweight(from.sums({out, in})) {}
-
-    void forward(ops::Context& context) const {
-        ops::linear_forward(context, {.x = x, .weight = weight, .bias = {}, .y = y});
-    }
-    void backward(ops::Context& context) const {
-        ops::linear_backward(
-            context,
-            {.x = x, .weight = weight, .dy = y, .dx = dx, .dweight = dweight, .dbias = {}});
-    }
-    /// Of the forward; the backward takes twice as many.
-    double flops() const {
-        return 2.0 * static_cast<double>(x.count()) * static_cast<double>(weight.extent(0));
-    }
-
-    TensorView x, weight, y, dx, dweight;
-};
-
-/// The four products of a layer, and the head's.
-struct Products {
-    Products(const model::ModelConfig& config, std::int64_t rows, std::uint64_t seed)
-        : tensors(seed),
-          in_proj(tensors, rows, config.d_model, 2 * config.d_inner),
-          x_proj(tensors, rows, config.d_inner, config.dt_rank + 2 * config.d_state),
-          dt_proj(tensors, rows, config.dt_rank, config.d_inner),
-          out_proj(tensors, rows, config.d_inner, config.d_model),
-          head(tensors, rows, config.d_model, config.vocab_size),
-          layers(config.n_layer) {}
-
-    std::vector<const Product*> of_layer() const {
-        return {&in_proj, &x_proj, &dt_proj, &out_proj};
-    }
-    void layer_forward(ops::Context& context) const {
-        for (const Product* product : of_layer()) {
-            product->forward(context);
-        }
-    }
-    void layer_backward(ops::Context& context) const {
-        for (const Product* product : of_layer()) {
-            product->backward(context);
-        }
-    }
-    void forward(ops::Context& context) const {
-        for (std::int64_t layer = 0; layer < layers; ++layer) {
-            layer_forward(context);
-        }
-        head.forward(context);
-    }
-    void step(ops::Context& context) const {
-        forward(context);
-        head.backward(context);
-        for (std::int64_t layer = 0; layer < layers; ++layer) {
-            layer_backward(context);
-        }
-    }
-    double layer_flops() const {
-        double sum = 0.0;
-        for (const Product* product : of_layer()) {
-            sum += product->flops();
-        }
-        return sum;
-    }
-    double flops() const { return static_cast<double>(layers) * layer_flops() + head.flops(); }
-
-    Tensors tensors;
-    Product in_proj, x_proj, dt_proj, out_proj, head;
-    std::int64_t layers;
+    TensorView block_;         // [kBlock] f32
+    TensorView narrow_block_;  // the same in the type of the activations
+    TensorView ids_;           // [kBlock] u8
 };
 
 /// An op as one layer calls it.
 struct OpBench {
     std::string name;
-    double flops = 0.0;  // of its products, forward
+    double flops = 0.0;           // of its products, forward; the backward takes twice as many
+    double forward_bytes = 0.0;   // that have to be read and written at least
+    double backward_bytes = 0.0;  //
     std::function<void(ops::Context&)> forward;
-    std::function<void(ops::Context&)> backward;  // empty: has none
+    std::function<void(ops::Context&)> backward;
 };
 
-/// All ops of a layer, and embedding, head and loss, on one lane of `rows` positions. `from` and
-/// `products` have to outlive them.
-std::vector<OpBench> op_benches(Tensors& from,
-                                const Products& products,
-                                const model::ModelConfig& config,
-                                std::int64_t rows,
-                                ops::Context& context);
+/// One layer, embedding, head and loss over `lanes` lanes of `length` positions, with the weights
+/// of the first layer of `model`, which outlives it. Values are those of a forward pass.
+class LayerBench {
+  public:
+    LayerBench(ops::Context& context,
+               const model::Model& model,
+               std::int64_t lanes,
+               std::int64_t length,
+               std::uint64_t seed);
+
+    const std::vector<OpBench>& ops() const noexcept { return ops_; }
+    /// The four products of the layer.
+    void products_forward(ops::Context& context) const;
+    void products_backward(ops::Context& context) const;
+    /// The products of the whole model: of all layers and the head.
+    void model_products_forward(ops::Context& context) const;
+    void model_products_step(ops::Context& context) const;
+    /// Multiplications and additions of model_products_forward; the step takes three times as many.
+    double model_flops() const;
+
+    /// The scan's forward over the first `lanes` lanes and `length` positions, keeping nothing.
+    ops::SelectiveScan scan(std::int64_t lanes, std::int64_t length) const;
+
+    /// Bytes of the tensors of a LayerBench.
+    static std::int64_t bytes(const ops::Context& context,
+                              const model::ModelConfig& config,
+                              std::int64_t lanes,
+                              std::int64_t length);
+
+  private:
+    void add_embedding_and_norm(const model::Model& model);
+    void add_product(const std::string& name,
+                     ConstTensorView weight,
+                     TensorView x,
+                     TensorView y,
+                     TensorView dx,
+                     TensorView dy,
+                     bool add_to_dx = false);
+    void add_conv(const model::Model& model);
+    void add_scan(ops::Context& context, const model::Model& model);
+    void add_loss();
+
+    model::ModelConfig config_;
+    Shape rows_;  // [B,T]
+    Tensors from_;
+    TensorView ids_, residual_, normed_, xz_, u_, x_dbl_, dt_raw_, gated_, added_, logits_;
+    TensorView dstream_, dadded_, dnormed_, dxz_, du_, dx_dbl_, ddt_raw_, dgated_, dlogits_;
+    ops::SelectiveScan scan_;
+    std::vector<OpBench> ops_;
+};
 
 }  // namespace mambase::pipelines
