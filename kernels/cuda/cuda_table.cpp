@@ -12,9 +12,24 @@ constexpr ops::OpTable make_table() {
     table.name = "cuda";
     table.bf16 = true;
     table.gradient_tile = kGradientTile;
+    table.embedding_forward = embedding_forward;
+    table.embedding_backward = embedding_backward;
     table.linear_backward_scratch_bytes = linear_backward_scratch_bytes;
     table.linear_forward = linear_forward;
     table.linear_backward = linear_backward;
+    table.rms_norm_forward = rms_norm_forward;
+    table.rms_norm_backward = rms_norm_backward;
+    table.causal_conv1d_forward = causal_conv1d_forward;
+    table.causal_conv1d_backward = causal_conv1d_backward;
+    table.cross_entropy_forward = cross_entropy_forward;
+    table.cross_entropy_backward = cross_entropy_backward;
+    table.pool_forward = pool_forward;
+    table.pool_backward = pool_backward;
+    table.cast = cast;
+    table.fill = fill;
+    table.add = add;
+    table.norm_sq = norm_sq;
+    table.adamw = adamw;
     return table;
 }
 
