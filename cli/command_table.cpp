@@ -59,7 +59,7 @@ std::span<const Command> command_table() {
     static const std::array table = {
         pretrain_command(),     evaluate_command(),      embed_command(),      model_show_command(),
         model_verify_command(), model_convert_command(), model_init_command(), bench_command(),
-        version_command(),      help_command(),
+        selftest_command(),     version_command(),       help_command(),
     };
     return table;
 }

@@ -19,7 +19,6 @@ constexpr NotYet kTable[] = {
     {"generate", "", ""},
     {"state", "", ""},
     {"tokenize", "", ""},
-    {"selftest", "", ""},
     {"merge", "", ""},
     {"report", "", ""},
     {"pretrain", "-T,--reference", ""},

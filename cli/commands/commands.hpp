@@ -13,6 +13,7 @@ Command model_verify_command();
 Command model_convert_command();
 Command model_init_command();
 Command bench_command();
+Command selftest_command();
 Command version_command();
 Command help_command();
 
