@@ -1,5 +1,6 @@
 #include "pipelines/bench.hpp"
 
+#include "base/checked_math.hpp"
 #include "base/error.hpp"
 #include "base/rng.hpp"
 #include "base/text.hpp"
@@ -28,6 +29,7 @@ namespace mambase::pipelines {
 
 namespace {
 
+// At most; less where little memory is free.
 constexpr std::int64_t kDeviceCopy = std::int64_t{1} << 30;
 constexpr std::int64_t kHostCopy = std::int64_t{256} << 20;
 constexpr std::int64_t kHostCopyPart = std::int64_t{4} << 20;
@@ -46,6 +48,10 @@ struct Sizes {
     std::int64_t op_length = 0;
     std::int64_t forward_chunk = 0;
     std::int64_t step_chunk = 0;
+    std::int64_t forward_bytes = 0;  // of step memory
+    std::int64_t step_bytes = 0;     //
+    std::int64_t copy_bytes = 0;
+    std::int64_t scan_bytes = 0;  // of the results of the unfused scan's steps
 
     std::int64_t bases() const { return lanes * length; }
 };
@@ -55,7 +61,11 @@ struct Sizes {
 Sizes choose_sizes(const BenchOptions& options, const model::ModelConfig& config, Engine& engine) {
     const ops::Context& context = engine.context();
     const std::int64_t free = engine.queue().free_bytes();
-    Sizes out{options.lanes, options.length, options.length, 0, 0};
+    Sizes out;
+    out.lanes = options.lanes;
+    out.length = out.op_length = options.length;
+    out.copy_bytes = std::min(is_host(engine) ? kHostCopy : kDeviceCopy, free / 40);
+    out.scan_bytes = std::min(is_host(engine) ? kHostScan : kDeviceScan, free / 20);
     const auto layer_bytes = [&] {
         return LayerBench::bytes(context, config, out.lanes, out.op_length);
     };
@@ -63,18 +73,20 @@ Sizes choose_sizes(const BenchOptions& options, const model::ModelConfig& config
         out.op_length /= 2;
     }
     const std::int64_t limit = free / 10 * 9 - layer_bytes();
-    const auto chunk_of = [&](model::RunMode mode) {
-        const std::int64_t chunk =
-            options.chunk > 0 ? std::min(engine.chunk(options.chunk), out.length)
-                              : model::largest_chunk(context.table, config, out.lanes, out.length,
-                                                     limit, mode, context.activations);
+    const auto choose = [&](model::RunMode mode, std::int64_t& chunk, std::int64_t& bytes) {
+        chunk = options.chunk > 0
+                    ? std::min(engine.chunk(options.chunk), out.length)
+                    : model::largest_chunk(context.table, config, out.lanes, out.length, limit,
+                                           mode, context.activations);
         MAMBASE_REQUIRE(chunk > 0, ErrorCode::out_of_memory,
                         concat("not even the shortest chunk of ", out.lanes, " lanes fits in ",
                                format_bytes(limit)));
-        return chunk;
+        bytes = model::plan(context.table, config, out.lanes, out.length, chunk, mode,
+                            context.activations)
+                    .step_bytes;
     };
-    out.forward_chunk = chunk_of(model::RunMode::forward);
-    out.step_chunk = chunk_of(model::RunMode::train);
+    choose(model::RunMode::forward, out.forward_chunk, out.forward_bytes);
+    choose(model::RunMode::train, out.step_chunk, out.step_bytes);
     return out;
 }
 
@@ -142,8 +154,7 @@ class ModelBench {
 };
 
 /// 10^9 bytes a second, read and written.
-double copy_gigabytes(Engine& engine, int repeats) {
-    const std::int64_t bytes = is_host(engine) ? kHostCopy : kDeviceCopy;
+double copy_gigabytes(Engine& engine, std::int64_t bytes, int repeats) {
     DeviceQueue& queue = engine.queue();
     Tensor from(queue.memory(), DType::u8, {bytes}, "bench copy");
     Tensor to(queue.memory(), DType::u8, {bytes}, "bench copy");
@@ -153,10 +164,10 @@ double copy_gigabytes(Engine& engine, int repeats) {
             copy(queue, from.view(), to.view());
             return;
         }
-        engine.pool().parallel_for(bytes / kHostCopyPart, [&](std::int64_t part) {
-            const std::int64_t at = part * kHostCopyPart;
-            copy(queue, from.view().slice(0, at, at + kHostCopyPart),
-                 to.view().slice(0, at, at + kHostCopyPart));
+        engine.pool().parallel_for(ceil_div(bytes, kHostCopyPart), [&](std::int64_t part) {
+            const std::int64_t lo = part * kHostCopyPart;
+            const std::int64_t hi = std::min(lo + kHostCopyPart, bytes);
+            copy(queue, from.view().slice(0, lo, hi), to.view().slice(0, lo, hi));
         });
     };
     return 2e-9 * static_cast<double>(bytes) /
@@ -172,15 +183,28 @@ BenchRow row(std::string what, std::int64_t bases, const Samples& whole) {
     return out;
 }
 
-/// What a first run of each leaves as the device's peak, before the ops have their tensors.
-void set_peaks(ModelBench& whole, Engine& engine, BenchReport& report) {
-    report.model.resize(2);
-    whole.forward(engine.context());
+/// Step memory of one block, as it is once it no longer grows.
+void reserve(ops::Context& context, std::int64_t bytes) {
+    const StepMemory::Scope scope(context.step);
+    context.step.take(DType::u8, {bytes});
+}
+
+/// What a run of the model alone holds at most; 0 on the host, which does not count.
+std::int64_t peak_bytes(const BenchOptions& options,
+                        const model::ModelConfig& config,
+                        const Sizes& sizes,
+                        const Runtime& runtime,
+                        model::RunMode mode) {
+    if (runtime.device.kind == Device::Kind::cpu) {
+        return 0;
+    }
+    const bool trains = mode == model::RunMode::train;
+    Engine engine(runtime);
+    ModelBench whole(config, sizes, options.seed, engine.queue());
+    reserve(engine.context(), trains ? sizes.step_bytes : sizes.forward_bytes);
+    trains ? whole.step(engine.context()) : whole.forward(engine.context());
     engine.queue().wait();
-    report.model[0].peak_bytes = engine.queue().peak_bytes();
-    whole.step(engine.context());
-    engine.queue().wait();
-    report.model[1].peak_bytes = engine.queue().peak_bytes();
+    return engine.queue().peak_bytes();
 }
 
 void bench_model(ModelBench& whole,
@@ -197,13 +221,11 @@ void bench_model(ModelBench& whole,
     // Products that do not fit at full length are timed on a part of it.
     const double parts = static_cast<double>(sizes.length) / static_cast<double>(sizes.op_length);
     for (std::size_t i = 0; i < 2; ++i) {
-        const std::int64_t peak = report.model[i].peak_bytes;
-        BenchRow& out = report.model[i];
-        out = row(i == 0 ? "forward" : "training step", sizes.bases(), samples[2 * i]);
+        BenchRow out = row(i == 0 ? "forward" : "training step", sizes.bases(), samples[2 * i]);
         out.product_seconds = parts * samples[2 * i + 1].median();
         out.flops = parts * layer.model_flops() * (i == 0 ? 1.0 : 3.0);
         out.chunk = i == 0 ? sizes.forward_chunk : sizes.step_chunk;
-        out.peak_bytes = peak;
+        report.model.push_back(std::move(out));
     }
 }
 
@@ -346,14 +368,20 @@ BenchReport bench(const BenchOptions& options, const Runtime& runtime) {
     report.delta = options.delta;
     report.repeats = options.repeats;
 
-    ModelBench whole(config, sizes, options.seed, engine.queue());
-    set_peaks(whole, engine, report);
-    report.copy_gigabytes = copy_gigabytes(engine, options.repeats);
+    const std::int64_t forward_peak =
+        peak_bytes(options, config, sizes, runtime, model::RunMode::forward);
+    const std::int64_t step_peak =
+        peak_bytes(options, config, sizes, runtime, model::RunMode::train);
+    report.copy_gigabytes = copy_gigabytes(engine, sizes.copy_bytes, options.repeats);
     runtime.throw_if_stopped();
+    ModelBench whole(config, sizes, options.seed, engine.queue());
+    reserve(engine.context(), std::max(sizes.forward_bytes, sizes.step_bytes));
     const LayerBench layer(engine.context(), whole.model(), sizes.lanes, sizes.op_length,
                            options.seed);
     runtime.observer.progress("whole model");
     bench_model(whole, layer, sizes, engine, report);
+    report.model[0].peak_bytes = forward_peak;
+    report.model[1].peak_bytes = step_peak;
     runtime.throw_if_stopped();
     runtime.observer.progress("ops");
     bench_ops(layer, sizes, engine, report);
