@@ -1,11 +1,8 @@
 // Causal depthwise convolution and SiLU. A thread owns N neighbouring channels and walks a run of
 // positions with the W − 1 inputs beside it in registers, so that an input is read once but at the
-// ends of runs: forward from left to right, backward from right to left. What it reads is under way
-// to its own places in shared memory kAhead rows before it is used; loads into registers would be
-// moved down to their use by the compiler, and wait there.
+// ends of runs: forward from left to right, backward from right to left.
 #pragma once
 
-#include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/rows.cuh"
 
 namespace mambase::cuda {
@@ -14,9 +11,9 @@ constexpr int kConvForwardRuns = 4;   // of a block; a warp each
 constexpr int kConvBackwardRuns = 8;  //
 constexpr int kConvRun = 128;         // positions of a run of the backward; forward: at most
 constexpr int kConvPart = kConvBackwardRuns * kConvRun;
-constexpr int kConvRing = 8;  // rows of a thread in shared memory
-constexpr int kConvAhead = kConvRing - 1;
-constexpr int kConvBorders = kConvRun / 32 + 2;  // words of borders of a run
+constexpr int kConvBatch = 4;  // rows in flight
+template <int N>
+constexpr int kConvBackwardBlocks = N > 2 ? 2 : 3;  // of a multiprocessor
 
 template <class T>
 struct ConvInputs {
@@ -50,72 +47,25 @@ struct ConvGradParams {
     unsigned lane_parts;
 };
 
-/// The last rows that a thread has asked for. It reads only what it copied itself.
-template <class T, int N, int Threads>
-struct ConvRing {
-    static constexpr bool kIsAsync = sizeof(Raw<T, N>) >= 4;  // else there is no such copy
-
-    Raw<T, N>* slots;  // [kConvRing][Threads], from this thread's first
-
-    __device__ __forceinline__ void ask(int i, const T* from) {
-        if constexpr (kIsAsync) {
-            const auto to =
-                static_cast<unsigned>(__cvta_generic_to_shared(slots + i % kConvRing * Threads));
-            asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(from),
-                         "n"(sizeof(Raw<T, N>))
-                         : "memory");
-        }
-    }
-    __device__ __forceinline__ Raw<T, N> take(int i, const T* from) const {
-        if constexpr (kIsAsync) {
-            return slots[i % kConvRing * Threads];
-        } else {
-            return load_raw<N>(from);
-        }
-    }
-};
-
-/// By a whole warp: bit i of the words says whether rows before row `first` + i are out of sight
-/// from it on.
-__device__ __forceinline__ void find_borders(const std::int32_t* segment,
-                                             std::int64_t first,
-                                             std::int64_t length,
-                                             unsigned* words) {
-#pragma unroll
-    for (int word = 0; word < kConvBorders; ++word) {
-        const std::int64_t t = first + word * 32 + threadIdx.x;
-        const bool is_border = t > 0 && t < length && segment[t] != segment[t - 1];
-        const unsigned bits = __ballot_sync(0xffffffffU, is_border);
-        if (threadIdx.x == 0) {
-            words[word] = bits;
-        }
-    }
-    __syncwarp();
-}
-
 /// One lane and N channels of it, as their thread sees them. Without HasSegment no row is out of
 /// another's sight.
 template <class T, int W, int N, bool HasSegment>
 struct ConvLane {
     LaneRows<const T> x;
-    const float* state;       // of the first channel; null: zeros
-    const unsigned* borders;  // from row first_border on
-    std::int64_t first_border;
+    const float* state;           // of the first channel; null: zeros
+    const std::int32_t* segment;  // null: one
     std::int64_t lane, channel, channels;
     float weight[W][N];
     float bias[N];
 
     __device__ __forceinline__ ConvLane(const ConvInputs<T>& in,
                                         std::int64_t at_lane,
-                                        std::int64_t at_channel,
-                                        const unsigned* border_words,
-                                        std::int64_t first_border_row)
+                                        std::int64_t at_channel)
         : x(in.x),
           state(in.state_in == nullptr
                     ? nullptr
                     : in.state_in + at_lane * (W - 1) * in.channels + at_channel),
-          borders(border_words),
-          first_border(first_border_row),
+          segment(in.segment == nullptr ? nullptr : in.segment + at_lane * in.segment_stride),
           lane(at_lane),
           channel(at_channel),
           channels(in.channels) {
@@ -129,13 +79,13 @@ struct ConvLane {
         }
     }
 
-    __device__ __forceinline__ const T* at(std::int64_t t) const {
-        return x.row(lane, t) + channel;
+    __device__ __forceinline__ Raw<T, N> raw_row(std::int64_t t) const {
+        return load_raw<N>(x.row(lane, t) + channel);
     }
     /// Row t, of the state for t < 0.
     __device__ __forceinline__ void row(std::int64_t t, float (&out)[N]) const {
         if (t >= 0) {
-            load(at(t), out);
+            Pack<T, N>::unpack(raw_row(t), out);
             return;
         }
 #pragma unroll
@@ -143,13 +93,12 @@ struct ConvLane {
             out[i] = t > -W && state != nullptr ? __ldg(state + (t + W - 1) * channels + i) : 0.0F;
         }
     }
-    /// Bit i: whether rows before t + i are out of sight from t + i on; for at least W bits.
-    __device__ __forceinline__ unsigned borders_from(std::int64_t t) const {
-        if constexpr (HasSegment) {
-            const auto i = static_cast<unsigned>(t - first_border);
-            return __funnelshift_r(borders[i / 32], borders[i / 32 + 1], i % 32);
-        }
-        return 0;
+    __device__ __forceinline__ std::int32_t id(std::int64_t t) const {
+        return HasSegment ? __ldg(segment + t) : 0;
+    }
+    /// Whether rows before t are out of sight from t on.
+    __device__ __forceinline__ bool is_border(std::int64_t t) const {
+        return HasSegment && t > 0 && id(t) != id(t - 1);
     }
     /// bias + Σ weight·tap, taps oldest first.
     __device__ __forceinline__ float convolve(const float (&tap)[W][N], int i) const {
@@ -165,11 +114,10 @@ struct ConvLane {
 /// One row: moves the taps on and writes y.
 template <class T, int W, int N, bool HasSegment>
 __device__ __forceinline__ void conv_forward_step(const ConvLane<T, W, N, HasSegment>& lane,
-                                                  std::int64_t t,
+                                                  bool is_border,
                                                   Raw<T, N> raw,
                                                   float (&tap)[W][N],
                                                   T* y) {
-    const bool is_border = (lane.borders_from(t) & 1U) != 0;
 #pragma unroll
     for (int w = 0; w + 1 < W; ++w) {
 #pragma unroll
@@ -192,65 +140,79 @@ template <class T, int W, int N, bool HasSegment>
 __device__ __forceinline__ void conv_forward_taps(const ConvLane<T, W, N, HasSegment>& lane,
                                                   std::int64_t t,
                                                   float (&tap)[W][N]) {
-    const unsigned borders = lane.borders_from(t - W);
 #pragma unroll
     for (int w = 1; w < W; ++w) {
         lane.row(t - W + w, tap[w]);
-        const bool is_border = (borders >> w & 1U) != 0;
+    }
 #pragma unroll
-        for (int older = 1; older < w; ++older) {
+    for (int border = 2; border < W; ++border) {
+        const bool is_border = lane.is_border(t - W + border);
+#pragma unroll
+        for (int w = 1; w < border; ++w) {
 #pragma unroll
             for (int i = 0; i < N; ++i) {
-                tap[older][i] = HasSegment && is_border ? 0.0F : tap[older][i];
+                tap[w][i] = HasSegment && is_border ? 0.0F : tap[w][i];
             }
         }
     }
 }
 
+/// Rows in flight, fetched one batch before they are used.
+template <class T, int N>
+struct ConvForwardBatch {
+    Raw<T, N> x[kConvBatch];
+    std::int32_t id[kConvBatch];
+
+    template <class Lane>
+    __device__ __forceinline__ void fetch(const Lane& lane, std::int64_t t) {
+#pragma unroll
+        for (int i = 0; i < kConvBatch; ++i) {
+            x[i] = lane.raw_row(t + i);
+            id[i] = lane.id(t + i);
+        }
+    }
+};
+
 template <class T, int W, int N, bool HasSegment>
 __global__ __launch_bounds__(kWarp* kConvForwardRuns) void causal_conv1d_forward_kernel(
     ConvParams<T> p) {
-    __shared__ Raw<T, N> rows[kConvRing][kConvForwardRuns][kWarp];
-    __shared__ unsigned borders[kConvForwardRuns][kConvBorders];
     const ConvInputs<T>& in = p.in;
     const std::int64_t b = blockIdx.x / p.lane_blocks;
     const std::int64_t run =
         static_cast<std::int64_t>(blockIdx.x % p.lane_blocks) * kConvForwardRuns + threadIdx.y;
     const std::int64_t channel = (static_cast<std::int64_t>(blockIdx.y) * kWarp + threadIdx.x) * N;
     const std::int64_t lo = run * p.run;
-    if (HasSegment) {
-        find_borders(in.segment + b * in.segment_stride, lo - W, in.length, borders[threadIdx.y]);
-    }
     if (channel >= in.channels || lo >= in.length) {
         return;
     }
     const std::int64_t hi = min(lo + p.run, in.length);
     const std::int64_t stop = max(lo, min(hi, valid_length(in.valid, b, in.length)));
-    const ConvLane<T, W, N, HasSegment> lane(in, b, channel, borders[threadIdx.y], lo - W);
-    ConvRing<T, N, kConvForwardRuns * kWarp> ring{&rows[0][threadIdx.y][threadIdx.x]};
-    const auto count = static_cast<int>(stop - lo);
-#pragma unroll
-    for (int i = 0; i < kConvAhead; ++i) {
-        if (i < count) {
-            ring.ask(i, lane.at(lo + i));
-        }
-        copy_async_commit();
+    const ConvLane<T, W, N, HasSegment> lane(in, b, channel);
+    std::int64_t t = lo;
+    ConvForwardBatch<T, N> batch;
+    if (t + kConvBatch <= stop) {
+        batch.fetch(lane, t);
     }
     float tap[W][N];
-    conv_forward_taps(lane, lo, tap);
-    T* y = p.y.row(b, lo) + channel;
-#pragma unroll 4
-    for (int i = 0; i < count; ++i, y += p.y.row_stride) {
-        copy_async_wait<kConvAhead - 1>();
-        const Raw<T, N> raw = ring.take(i, lane.at(lo + i));
-        if (i + kConvAhead < count) {
-            ring.ask(i + kConvAhead, lane.at(lo + i + kConvAhead));
+    conv_forward_taps(lane, t, tap);
+    std::int32_t id = lane.id(max(t, std::int64_t{1}) - 1);  // position 0 continues the state
+    T* y = p.y.row(b, t) + channel;
+    for (; t + kConvBatch <= stop; t += kConvBatch) {
+        const ConvForwardBatch<T, N> now = batch;
+        // The last batch again at the end: without a branch the loads stay above the arithmetic.
+        batch.fetch(lane, min(t + kConvBatch, stop - kConvBatch));
+#pragma unroll
+        for (int i = 0; i < kConvBatch; ++i) {
+            conv_forward_step(lane, now.id[i] != id, now.x[i], tap, y);
+            id = now.id[i];
+            y += p.y.row_stride;
         }
-        copy_async_commit();
-        conv_forward_step(lane, lo + i, raw, tap, y);
+    }
+    for (; t < stop; ++t, y += p.y.row_stride) {
+        conv_forward_step(lane, lane.is_border(t), lane.raw_row(t), tap, y);
     }
     constexpr float kZeros[N] = {};
-    for (std::int64_t t = stop; t < hi; ++t, y += p.y.row_stride) {
+    for (; t < hi; ++t, y += p.y.row_stride) {
         store(y, kZeros);
     }
 }
@@ -298,6 +260,8 @@ struct ConvBackwardWalk {
     float pending[W - 1][N];  // gradients of rows t, t − 1, … from rows right of t
     float dweight[W][N];
     float dbias[N];
+    bool border[W - 1];   // before rows t, t − 1, …
+    std::int32_t oldest;  // segment of row t − W + 1
 
     /// To stand at row t. The pending gradients are those of dstate_out's entries, the newest
     /// first, where `dstate` is given.
@@ -308,20 +272,21 @@ struct ConvBackwardWalk {
         }
 #pragma unroll
         for (int k = 0; k + 1 < W; ++k) {
+            border[k] = lane.is_border(t - k);
 #pragma unroll
             for (int i = 0; i < N; ++i) {
                 pending[k][i] = dstate == nullptr ? 0.0F : dstate[(W - 2 - k) * lane.channels + i];
             }
         }
+        oldest = t >= W - 1 ? lane.id(t - W + 1) : 0;
     }
 
     /// Row t. A row's gradient is one chain from its rightmost part, across calls too.
-    __device__ __forceinline__ void step(
-        const Lane& lane, std::int64_t t, Raw<T, N> raw_dy, bool is_inside, T* dx) {
+    template <bool IsInside>
+    __device__ __forceinline__ void step(const Lane& lane, Raw<T, N> raw_dy, T* dx) {
         float dy[N];
         float out[N];
         Pack<T, N>::unpack(raw_dy, dy);
-        const unsigned borders = lane.borders_from(t - W + 1);  // bit w: before the row of tap w
 #pragma unroll
         for (int i = 0; i < N; ++i) {
             float seen[W];
@@ -329,7 +294,7 @@ struct ConvBackwardWalk {
 #pragma unroll
             for (int w = W - 1; w >= 0; --w) {
                 seen[w] = !HasSegment || is_seen ? tap[w][i] : 0.0F;
-                is_seen = is_seen && (borders >> w & 1U) == 0;
+                is_seen = w > 0 && is_seen && !border[W - 1 - w];
             }
             float sum = lane.bias[i];
 #pragma unroll
@@ -343,22 +308,23 @@ struct ConvBackwardWalk {
             for (int k = 0; k + 1 < W; ++k) {
                 const float later = k + 2 < W ? pending[k + 1][i] : 0.0F;
                 const float next = fmaf(dsum, lane.weight[W - 2 - k][i], later);
-                pending[k][i] = HasSegment && (borders >> (W - 1) & 1U) != 0 ? 0.0F : next;
+                pending[k][i] = HasSegment && border[0] ? 0.0F : next;
             }
-            const float counted = is_inside ? dsum : 0.0F;
+            if (IsInside) {
 #pragma unroll
-            for (int w = 0; w < W; ++w) {
-                dweight[w][i] = fmaf(counted, seen[w], dweight[w][i]);
+                for (int w = 0; w < W; ++w) {
+                    dweight[w][i] = fmaf(dsum, seen[w], dweight[w][i]);
+                }
+                dbias[i] += dsum;
             }
-            dbias[i] += counted;
         }
-        if (is_inside) {
+        if (IsInside) {
             store(dx, out);
         }
     }
 
-    /// From row t to t − 1; tap[0] is then to be filled with row t − W.
-    __device__ __forceinline__ void move() {
+    /// From row t to t − 1; tap[0] is then to be filled with row t − W, of segment `id`.
+    __device__ __forceinline__ void move(std::int64_t t, std::int32_t id) {
 #pragma unroll
         for (int w = W - 1; w > 0; --w) {
 #pragma unroll
@@ -366,60 +332,96 @@ struct ConvBackwardWalk {
                 tap[w][i] = tap[w - 1][i];
             }
         }
+#pragma unroll
+        for (int k = 0; k + 2 < W; ++k) {
+            border[k] = border[k + 1];
+        }
+        border[W - 2] = HasSegment && t >= W && id != oldest;
+        oldest = id;
     }
 };
 
-/// The rows [lo, hi) of one lane and N channels; leaves the sums of the parameters' gradients. The
-/// rows right of hi that see into the run are walked too, without a trace in dx and those sums.
-template <class T, int W, int N, bool HasSegment, int Threads>
+template <class T, int N>
+struct ConvBackwardBatch {
+    Raw<T, N> x[kConvBatch];   // rows t − W, t − W − 1, …
+    Raw<T, N> dy[kConvBatch];  // rows t, t − 1, …
+    std::int32_t id[kConvBatch];
+
+    template <class Lane>
+    __device__ __forceinline__ void fetch(const Lane& lane,
+                                          const T* dy_row,
+                                          std::int64_t dy_stride,
+                                          std::int64_t before) {
+#pragma unroll
+        for (int i = 0; i < kConvBatch; ++i) {
+            x[i] = lane.raw_row(before - i);
+            id[i] = lane.id(before - i);
+            dy[i] = load_raw<N>(dy_row - i * dy_stride);
+        }
+    }
+};
+
+/// Rows [begin, t] one by one, those from `stop` on without a trace in dx and the parameters.
+template <class T, int W, int N, bool HasSegment>
+__device__ __forceinline__ void conv_backward_rows(const ConvGradParams<T>& p,
+                                                   const ConvLane<T, W, N, HasSegment>& lane,
+                                                   std::int64_t t,
+                                                   std::int64_t begin,
+                                                   std::int64_t stop,
+                                                   ConvBackwardWalk<T, W, N, HasSegment>& walk) {
+    for (; t >= begin; --t) {
+        const Raw<T, N> dy = load_raw<N>(p.dy.row(lane.lane, t) + lane.channel);
+        if (t >= stop) {
+            walk.template step<false>(lane, dy, nullptr);
+        } else {
+            walk.template step<true>(lane, dy, p.dx.row(lane.lane, t) + lane.channel);
+        }
+        walk.move(t, t >= W ? lane.id(t - W) : 0);
+        lane.row(t - W, walk.tap[0]);
+    }
+}
+
+/// The rows [lo, hi) of one lane and N channels; leaves the sums of the parameters' gradients.
+template <class T, int W, int N, bool HasSegment>
 __device__ __forceinline__ void conv_backward_run(const ConvGradParams<T>& p,
-                                                  const ConvLane<T, W, N, HasSegment>& lane,
+                                                  std::int64_t b,
+                                                  std::int64_t channel,
                                                   std::int64_t lo,
                                                   std::int64_t hi,
-                                                  ConvRing<T, N, Threads> ring_x,
-                                                  ConvRing<T, N, Threads> ring_dy,
                                                   ConvBackwardWalk<T, W, N, HasSegment>& walk) {
-    const std::int64_t b = lane.lane;
     const std::int64_t valid = valid_length(p.in.valid, b, p.in.length);
     const std::int64_t begin = min(lo, valid);
     const std::int64_t stop = min(hi, valid);
     const std::int64_t end = min(stop + W - 1, valid);
-    const std::int64_t state = b * (W - 1) * p.in.channels + lane.channel;
-    const auto count = static_cast<int>(end - begin);
-    const auto dy_at = [&](std::int64_t t) { return p.dy.row(b, t) + lane.channel; };
-    const auto ask = [&](int i) {
-        const std::int64_t t = end - 1 - i;
-        if (i < count) {
-            ring_dy.ask(i, dy_at(t));
-            if (t >= W) {
-                ring_x.ask(i, lane.at(t - W));
-            }
-        }
-        copy_async_commit();
-    };
-#pragma unroll
-    for (int i = 0; i < kConvAhead; ++i) {
-        ask(i);
-    }
+    const ConvLane<T, W, N, HasSegment> lane(p.in, b, channel);
+    const std::int64_t state = b * (W - 1) * p.in.channels + channel;
     walk.start(lane, end - 1,
                p.dstate_out != nullptr && end == valid ? p.dstate_out + state : nullptr);
-#pragma unroll 4
-    for (int i = 0; i < count; ++i) {
-        const std::int64_t t = end - 1 - i;
-        copy_async_wait<kConvAhead - 1>();
-        const Raw<T, N> dy = ring_dy.take(i, dy_at(t));
-        walk.step(lane, t, dy, t < stop, p.dx.row(b, t) + lane.channel);
-        walk.move();
-        if (t >= W) {
-            Pack<T, N>::unpack(ring_x.take(i, lane.at(t - W)), walk.tap[0]);
-        } else {
-            lane.row(t - W, walk.tap[0]);
-        }
-        ask(i + kConvAhead);
+    conv_backward_rows(p, lane, end - 1, stop, stop, walk);
+    std::int64_t t = stop - 1;
+    const std::int64_t last = max(begin, std::int64_t{W}) + kConvBatch - 1;  // of a whole batch
+    T* dx = p.dx.row(b, t) + channel;
+    ConvBackwardBatch<T, N> batch;
+    if (t >= last) {
+        batch.fetch(lane, p.dy.row(b, t) + channel, p.dy.row_stride, t - W);
     }
+    while (t >= last) {
+        const ConvBackwardBatch<T, N> now = batch;
+        // The last batch again at the end: without a branch the loads stay above the arithmetic.
+        const std::int64_t next = t - kConvBatch >= last ? t - kConvBatch : t;
+        batch.fetch(lane, p.dy.row(b, next) + channel, p.dy.row_stride, next - W);
+#pragma unroll
+        for (int i = 0; i < kConvBatch; ++i, --t) {
+            walk.template step<true>(lane, now.dy[i], dx);
+            walk.move(t, now.id[i]);
+            Pack<T, N>::unpack(now.x[i], walk.tap[0]);
+            dx -= p.dx.row_stride;
+        }
+    }
+    conv_backward_rows(p, lane, t, begin, stop, walk);
     constexpr float kZeros[N] = {};
-    for (std::int64_t t = max(lo, valid); t < hi; ++t) {
-        store(p.dx.row(b, t) + lane.channel, kZeros);
+    for (t = max(lo, valid); t < hi; ++t) {
+        store(p.dx.row(b, t) + channel, kZeros);
     }
 #pragma unroll
     for (int k = 0; k + 1 < W; ++k) {
@@ -432,51 +434,30 @@ __device__ __forceinline__ void conv_backward_run(const ConvGradParams<T>& p,
     }
 }
 
-/// What a block of the backward has in shared memory: first rows under way, then sums.
-template <class T, int W, int N>
-union ConvBackwardShared {
-    struct {
-        Raw<T, N> x[kConvRing][kConvBackwardRuns][kWarp];
-        Raw<T, N> dy[kConvRing][kConvBackwardRuns][kWarp];
-    } rows;
-    float sums[kConvBackwardRuns][W + 1][N][kWarp];
-};
-
 /// A block has kConvPart rows of 32·N channels; its runs' sums for the parameters are added from
 /// left to right.
 template <class T, int W, int N, bool HasSegment>
-__global__ __launch_bounds__(kWarp* kConvBackwardRuns,
-                             2) void causal_conv1d_backward_kernel(ConvGradParams<T> p) {
-    __shared__ alignas(16) unsigned char memory[sizeof(ConvBackwardShared<T, W, N>)];
-    __shared__ unsigned borders[kConvBackwardRuns][kConvBorders];
-    auto& shared = *reinterpret_cast<ConvBackwardShared<T, W, N>*>(memory);
+__global__ __launch_bounds__(
+    kWarp* kConvBackwardRuns,
+    kConvBackwardBlocks<N>) void causal_conv1d_backward_kernel(ConvGradParams<T> p) {
+    __shared__ float sums[kConvBackwardRuns][W + 1][N][kWarp];
     const std::int64_t b = blockIdx.x / p.lane_parts;
     const std::int64_t lo =
         static_cast<std::int64_t>(blockIdx.x % p.lane_parts) * kConvPart + threadIdx.y * kConvRun;
     const std::int64_t first_channel = static_cast<std::int64_t>(blockIdx.y) * kWarp * N;
     const std::int64_t channel = first_channel + threadIdx.x * N;
     const std::int64_t channels = p.in.channels;
-    if (HasSegment) {
-        find_borders(p.in.segment + b * p.in.segment_stride, lo - W, p.in.length,
-                     borders[threadIdx.y]);
-    }
     ConvBackwardWalk<T, W, N, HasSegment> walk{};
     if (channel < channels && (lo < p.in.length || lo == 0)) {
-        const ConvLane<T, W, N, HasSegment> lane(p.in, b, channel, borders[threadIdx.y], lo - W);
-        using Ring = ConvRing<T, N, kConvBackwardRuns * kWarp>;
-        conv_backward_run(p, lane, lo, min(lo + kConvRun, p.in.length),
-                          Ring{&shared.rows.x[0][threadIdx.y][threadIdx.x]},
-                          Ring{&shared.rows.dy[0][threadIdx.y][threadIdx.x]}, walk);
+        conv_backward_run(p, b, channel, lo, min(lo + kConvRun, p.in.length), walk);
     }
-    copy_async_wait<0>();
-    __syncthreads();
 #pragma unroll
     for (int i = 0; i < N; ++i) {
 #pragma unroll
         for (int w = 0; w < W; ++w) {
-            shared.sums[threadIdx.y][w][i][threadIdx.x] = walk.dweight[w][i];
+            sums[threadIdx.y][w][i][threadIdx.x] = walk.dweight[w][i];
         }
-        shared.sums[threadIdx.y][W][i][threadIdx.x] = walk.dbias[i];
+        sums[threadIdx.y][W][i][threadIdx.x] = walk.dbias[i];
     }
     __syncthreads();
     float* const out = p.parts + blockIdx.x * channels * (W + 1);
@@ -487,7 +468,7 @@ __global__ __launch_bounds__(kWarp* kConvBackwardRuns,
         if (to < channels) {
             float sum = 0.0F;
             for (int run = 0; run < kConvBackwardRuns; ++run) {
-                sum += shared.sums[run][w][at / kWarp % N][at % kWarp];
+                sum += sums[run][w][at / kWarp % N][at % kWarp];
             }
             out[w < W ? to * W + w : channels * W + to] = sum;
         }
