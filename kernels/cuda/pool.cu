@@ -13,7 +13,8 @@ constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kRows = 32;       // of a block of the backward
 constexpr int kStageRows = 16;  // that a warp of the forward fetches at once
-constexpr int kStage = kStageRows * kWarps;
+constexpr int kFetchWarps = kWarps - 1;
+constexpr int kStage = kStageRows * kFetchWarps;
 
 using Counter = unsigned long long;  // what atomics take
 
@@ -92,21 +93,62 @@ __global__ __launch_bounds__(kThreads) void add_rows_kernel(GroupRows found,
     }
 }
 
-/// One row into its group. A NaN stays.
-__device__ __forceinline__ double pooled(ops::PoolMode mode, bool is_first, double sum, double x) {
-    if (mode == ops::PoolMode::mean) {
-        return sum + x;
+/// kStageRows rows that a warp has fetched, N channels a thread. Rows of other groups hold what
+/// changes nothing: 0 for a mean, else −∞.
+template <class T, int N>
+struct PoolRows {
+    Raw<T, N> rows[kStageRows];
+
+    /// Rows first, first + kFetchWarps, … before `end`.
+    __device__ __forceinline__ void fetch(const PoolParams<T>& p,
+                                          std::int64_t lane,
+                                          std::int64_t id,
+                                          std::int64_t first,
+                                          std::int64_t end,
+                                          std::int64_t channel) {
+        float none[N];
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+            none[i] = p.mode == ops::PoolMode::mean ? 0.0F : -INFINITY;
+        }
+#pragma unroll
+        for (int i = 0; i < kStageRows; ++i) {
+            const std::int64_t t = first + i * kFetchWarps;
+            rows[i] = Pack<T, N>::pack(none);
+            if (t < end && channel < p.width) {
+                const Raw<T, N> row = load_raw<N>(p.x.row(lane, t) + channel);
+                rows[i] = __ldg(p.group.row(lane, t)) == id ? row : rows[i];
+            }
+        }
     }
-    const bool is_taken = mode == ops::PoolMode::last || is_first || x > sum || x != x;
-    return is_taken ? x : sum;
+};
+
+/// A stage's rows into the sums, from left to right. A NaN stays.
+template <class T, int N>
+__device__ __forceinline__ void add_stage(ops::PoolMode mode,
+                                          const Raw<T, N> (&rows)[kStage][kWarp],
+                                          double (&total)[N]) {
+#pragma unroll 16
+    for (int row = 0; row < kStage; ++row) {
+        float x[N];
+        Pack<T, N>::unpack(rows[row][threadIdx.x], x);
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+            const auto value = static_cast<double>(x[i]);
+            if (mode == ops::PoolMode::mean) {
+                total[i] += value;
+            } else {
+                total[i] = value > total[i] || value != value ? value : total[i];
+            }
+        }
+    }
 }
 
-/// A block has one group and N·32 channels of it: all its threads fetch rows, kStage at a time and
-/// one stage ahead, the first warp takes them in from left to right.
+/// A block has one group and N·32 channels of it. All warps but the first fetch its rows, a stage
+/// ahead of the first, which adds them up; the two meet once a stage.
 template <class T, int N>
 __global__ __launch_bounds__(kThreads) void pool_forward_kernel(PoolParams<T> p) {
-    __shared__ Raw<T, N> rows[kStage][kWarp];
-    __shared__ bool is_in[kStage];
+    __shared__ Raw<T, N> stages[2][kStage][kWarp];
     const std::int64_t at = blockIdx.x / p.slabs;
     const std::int64_t channel = (blockIdx.x % p.slabs * kWarp + threadIdx.x) * N;
     const auto end = static_cast<std::int64_t>(p.found.end[at]);
@@ -115,58 +157,40 @@ __global__ __launch_bounds__(kThreads) void pool_forward_kernel(PoolParams<T> p)
     }
     const std::int64_t lane = at / p.found.groups;
     const std::int64_t id = at % p.found.groups;
-    const bool is_used = channel < p.width;
-    const bool is_chain = threadIdx.y == 0 && is_used;
+    // The last row of a group is its `last`; where it comes first, a maximum starts from nothing.
+    const bool is_last = p.mode == ops::PoolMode::last;
+    const bool is_fresh = is_last || p.count.row(lane, 0)[id] == 0;
+    const auto first = is_last ? end - 1 : static_cast<std::int64_t>(p.found.first[at]);
+    const bool is_chain = threadIdx.y == 0;
+    const bool is_used = is_chain && channel < p.width;
     double* const sum = p.sum.row(lane, id) + channel;
-    bool is_first = p.count.row(lane, 0)[id] == 0;
-    double total[N];
+    double total[N] = {};
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-        total[i] = is_chain ? sum[i] : 0.0;
+    for (int i = 0; i < N && is_used; ++i) {
+        const double nothing = p.mode == ops::PoolMode::mean ? sum[i] : -INFINITY;
+        total[i] = is_fresh ? nothing : sum[i];
     }
-    Raw<T, N> mine[kStageRows];
-    bool mine_in[kStageRows];
-    const auto fetch = [&](std::int64_t first) {
+    const std::int64_t mine = first + static_cast<int>(threadIdx.y) - 1;
+    PoolRows<T, N> fetched;
+    if (!is_chain) {
+        fetched.fetch(p, lane, id, mine, end, channel);
+    }
+    int stage = 0;
+    for (std::int64_t t = first; t < end; t += kStage, stage = 1 - stage) {
 #pragma unroll
-        for (int i = 0; i < kStageRows; ++i) {
-            const std::int64_t t = first + threadIdx.y + i * kWarps;
-            mine_in[i] = t < end && __ldg(p.group.row(lane, t)) == id;
-            mine[i] = t < end && is_used ? load_raw<N>(p.x.row(lane, t) + channel) : Raw<T, N>{};
-        }
-    };
-    std::int64_t t =
-        p.mode == ops::PoolMode::last ? end - 1 : static_cast<std::int64_t>(p.found.first[at]);
-    fetch(t);
-    for (; t < end; t += kStage) {
-#pragma unroll
-        for (int i = 0; i < kStageRows; ++i) {
-            rows[threadIdx.y + i * kWarps][threadIdx.x] = mine[i];
-            is_in[threadIdx.y + i * kWarps] = mine_in[i];
+        for (int i = 0; i < kStageRows && !is_chain; ++i) {
+            stages[stage][threadIdx.y - 1 + i * kFetchWarps][threadIdx.x] = fetched.rows[i];
         }
         __syncthreads();
-        fetch(t + kStage);
         if (is_chain) {
-#pragma unroll 8
-            for (int i = 0; i < kStage; ++i) {
-                const bool is_taken = is_in[i];
-                float x[N];
-                Pack<T, N>::unpack(rows[i][threadIdx.x], x);
-#pragma unroll
-                for (int c = 0; c < N; ++c) {
-                    const double next =
-                        pooled(p.mode, is_first, total[c], static_cast<double>(x[c]));
-                    total[c] = is_taken ? next : total[c];
-                }
-                is_first = is_first && !is_taken;
-            }
+            add_stage<T, N>(p.mode, stages[stage], total);
+        } else {
+            fetched.fetch(p, lane, id, mine + (t - first) + kStage, end, channel);
         }
-        __syncthreads();
     }
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-        if (is_chain) {
-            sum[i] = total[i];
-        }
+    for (int i = 0; i < N && is_used; ++i) {
+        sum[i] = total[i];
     }
 }
 
@@ -271,8 +295,8 @@ void launch_backward(const ops::PoolGrad& op, const GroupRows& found, cudaStream
 
 }  // namespace
 
-// 2^20 × 256 bf16 in groups of 1,000: 0.54 GB, 0.18 ms at 3 TB/s; predicted 0.3. A group's rows
-// are one chain of f64 additions: one group of 2^20 rows takes 5 ms and more.
+// 2^20 × 256 bf16 in groups of 1,000: 0.54 GB, 0.18 ms at 3 TB/s; predicted 0.25. A group's rows
+// are one chain of f64 additions: one group of 2^20 rows 6 ms and more, predicted 8.
 void pool_forward(ops::Context& context, const ops::Pool& op) {
     if (op.x.count() == 0 || op.sum.count() == 0) {
         return;
@@ -282,8 +306,9 @@ void pool_forward(ops::Context& context, const ops::Pool& op) {
     const GroupRows found = find_groups(context, op.group, op.sum.extent(1));
     with_activation_type(op.x.dtype(), [&](auto element) {
         using T = decltype(element);
-        if (takes_vectors(op.x, 2)) {
-            launch_forward<T, 2>(op, found, stream);
+        constexpr int kVector = 4 / static_cast<int>(sizeof(T));
+        if (takes_vectors(op.x, kVector)) {
+            launch_forward<T, kVector>(op, found, stream);
         } else {
             launch_forward<T, 1>(op, found, stream);
         }
