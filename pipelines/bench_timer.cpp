@@ -50,6 +50,7 @@ std::vector<Samples> time_interleaved(DeviceQueue& queue,
                                       const std::vector<Work>& works,
                                       int repeats) {
     std::vector<int> runs;
+    runs.reserve(works.size());
     for (const Work& work : works) {
         runs.push_back(runs_for(queue, work));
     }

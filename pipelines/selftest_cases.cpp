@@ -74,12 +74,12 @@ Tensor selftest_ids(const SelftestCase& at) {
 }
 
 Tensor selftest_weights(const SelftestCase& at) {
-    constexpr float kWeights[] = {1.0F, 0.1F, 0.0F};
+    constexpr float choices[] = {1.0F, 0.1F, 0.0F};
     Tensor out(host_allocator(), DType::f32, {at.lanes, at.length}, "selftest weights");
     const CounterRng rng(kSeed, kWeightStream);
     for (std::int64_t i = 0; i < out.shape().count(); ++i) {
         static_cast<float*>(out.view().data())[i] =
-            kWeights[rng.below(static_cast<std::uint64_t>(i), 3)];
+            choices[rng.below(static_cast<std::uint64_t>(i), 3)];
     }
     return out;
 }
