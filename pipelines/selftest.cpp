@@ -224,6 +224,7 @@ class Checker {
     void same(const std::string& what, bool is_same) {
         ++line_.same;
         if (!is_same) {
+            ++line_.differing;
             fail(concat(what, ": not the same bits"));
         }
     }
@@ -343,7 +344,9 @@ std::string SelftestReport::text() const {
                       " results, largest difference ", scientific(line.largest), " (bound ",
                       scientific(line.bound), "; ", line.worst, "); ", line.same,
                       " results of other chunks, lanes and segments, ",
-                      line.ok() ? "the same bits" : "see below", "\n");
+                      line.differing == 0 ? std::string("the same bits")
+                                          : concat(line.differing, " with other bits"),
+                      "\n");
         for (const std::string& failure : line.failures) {
             out += concat("      ", failure, "\n");
         }

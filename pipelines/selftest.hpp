@@ -15,7 +15,8 @@ struct SelftestLine {
     double largest = 0.0;
     double bound = 0.0;  // of each difference, relative
     std::string worst;   // where the largest is
-    int same = 0;        // comparisons of bits
+    int same = 0;        // comparisons of bits, and those of them that differ
+    int differing = 0;   //
     std::vector<std::string> failures;
     bool ok() const { return failures.empty(); }
 };
