@@ -1,33 +1,35 @@
-// Selective scan, forward, channels last.
-// Over 500 lines because it is a workshop still: to be split when the launcher is written.
+// Selective scan, forward, channels last. B lanes, T positions, E channels, N states.
 //
-// The length is cut in tiles of kScanTile positions counted from the call's first row. Pass 1
-// leaves each tile's own end state (from a zero start) and its Σ delta; the combine pass turns
-// them, left to right, into the state at each tile's start; pass 2 scans every tile from there. A
-// thread owns one or two neighbouring channels with all their states in registers; b and c of 32
-// positions lie in shared memory for all channels of the block.
+// The length is cut in tiles of kScanTile positions counted from the call's first row. Where there
+// are several, pass 1 (selective_scan_ends.cuh) leaves the state at each tile's start; pass 2,
+// here, scans every tile from there. A lane of a warp owns one or two neighbouring channels with
+// all their states in registers. A warp is a block and waits for nobody.
 //
-// Pass 1 walks a tile from its right end and stops a group of states where exp(A·Σdelta) to the
-// tile's end is below 2^-kVanished: what lies further left adds nothing that f32 can hold. With
-// delta as at initialisation that is a small part of the tile, so splitting the length does not
-// double the exponentials.
+// What bounds it: an exponential a (position, channel, state), and those of softplus and gate.
+// Everything else is arranged to stay below that: rows come by asynchronous copies of 16 bytes, b
+// and c are widened once for 64 channels, and no branch parts a position's arithmetic from the
+// next's.
 #pragma once
 
+#include "kernels/cuda/device/async_copy.cuh"
 #include "kernels/cuda/device/math.cuh"
+
+#include <cstdint>
 
 #include <cuda_runtime.h>
 
 namespace mambase::cuda {
 
-constexpr int kScanTile = 2048;
-constexpr int kScanThreads = 128;
+constexpr int kScanTile = 4096;
 constexpr int kKept = 8;        // forward keeps the state before every eighth position for backward
-constexpr int kScanBlocks = 3;  // a multiprocessor, of two channels a thread
-constexpr int kScanStage = 32;  // positions of b and c staged at once
-constexpr float kVanished = 26.0F;
-constexpr int kEndThreads = 256;
-constexpr int kEndWindow = 2 * kEndThreads;  // channels of a block of pass 1
-constexpr int kEndStage = 16;                // positions staged at once
+constexpr int kScanWarps = 12;  // a multiprocessor: more have too few registers, and are slower
+constexpr int kScanManyStatesWarps = 8;
+constexpr int kScanBatch = 4;  // positions whose delta are computed side by side
+static_assert(kKept % kScanBatch == 0 && 32 % kKept == 0 && kScanTile % 32 == 0);
+
+// A border between packed runs is a delta after which nothing is left, so that it needs no branch.
+constexpr float kForget = 3e38F;
+constexpr float kSlowest = -1e-30F;  // of A·log2e: decays by nothing, yet kForget wins over it
 
 /// Rows are [batch][position] with the last dimension adjacent; strides in elements.
 template <class T>
@@ -51,376 +53,314 @@ struct ScanParams {
     const std::int64_t* valid;    // [B] or null
     const float* state_in;        // [B,E,N] or null
     float* state_out;             // [B,E,N] or null
-    float* kept = nullptr;  // [B, ceil(T/kKept), E, N] or null: the state before position kKept·i
-    float* tile_state;  // [B,tiles,E,N]: pass 1: end states; after combine: start states. null: one
-                        // tile
-    float* tile_delta;  // [B,tiles,E]: Σ delta
+    float* kept;                  // [B, ceil(T/kKept), E, kept_states_of(N)] or null: the state
+                                  // before position kKept·i
+    float* tile_state;            // [B,tiles,E,N]: the state that each tile starts from. null: one
+                                  // tile, which starts from state_in
+    float* tile_delta;            // [B,tiles,E]: Σ delta
     std::int64_t length;
     std::int64_t segment_stride;
     int tiles;
     int inner;
     int states;  // N as given; the kernel's N is at least this
+    int batch;
+    bool wide_rows;    // x, dt_raw and z can be read in units of 16 bytes
+    bool wide_states;  // b and c can, and states is the kernel's N
 };
 
+/// Floats that a kept state takes.
+__host__ __device__ constexpr int kept_states_of(int states) {
+    return (states + 15) / 16 * 16;
+}
+
+/// Positions of a lane that count.
 template <class T>
-__device__ __forceinline__ std::int64_t valid_length(const ScanParams<T>& p, int b) {
+__device__ __forceinline__ std::int64_t valid_length(const ScanParams<T>& p, std::int64_t b) {
     return p.valid != nullptr ? min(p.valid[b], p.length) : p.length;
 }
 
-template <class T, int N, int Channels>
-__device__ __forceinline__ void load_decay(const ScanParams<T>& p,
-                                           int channel,
-                                           float (&a2)[Channels][N]) {
+/// A·log2e.
+__device__ __forceinline__ float decay_of(float a_log) {
+    return fminf(-expf(a_log) * kLog2e, kSlowest);
+}
+
+/// Those of a channel; what N has too many decays as little as can be, from zero to zero.
+template <class T, int N>
+__device__ __forceinline__ void load_decay(const ScanParams<T>& p, int channel, float (&a2)[N]) {
 #pragma unroll
-    for (int k = 0; k < Channels; ++k) {
-#pragma unroll
-        for (int n = 0; n < N; ++n) {
-            a2[k][n] =
-                n < p.states
-                    ? -expf(p.a_log[static_cast<std::int64_t>(channel + k) * p.states + n]) * kLog2e
-                    : 0.0F;
-        }
+    for (int n = 0; n < N; ++n) {
+        a2[n] = channel < p.inner && n < p.states
+                    ? decay_of(p.a_log[static_cast<std::int64_t>(channel) * p.states + n])
+                    : kSlowest;
     }
 }
 
-/// Copies 16 bytes to shared memory without a register; completes at the matching wait.
-__device__ __forceinline__ void copy_async_16(void* to, const void* from) {
-    const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(to));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(from));
-}
-__device__ __forceinline__ void copy_async_commit() {
-    asm volatile("cp.async.commit_group;");
-}
-template <int kPending>
-__device__ __forceinline__ void copy_async_wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(kPending));
+/// A dt_raw whose delta is 0 whatever the bias.
+template <class T>
+__device__ __forceinline__ T lowest() {
+    return static_cast<T>(-INFINITY);
 }
 
-template <class T>
-struct EndStage {
-    T x[kEndStage][kEndWindow];
-    T dt[kEndStage][kEndWindow];
+/// Four neighbours in shared memory.
+__device__ __forceinline__ float4 load_shared_4(const float* from) {
+    return *reinterpret_cast<const float4*>(from);
+}
+__device__ __forceinline__ float4 load_shared_4(const __nv_bfloat16* from) {
+    const uint2 v = *reinterpret_cast<const uint2*>(from);
+    return make_float4(__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000U),
+                       __uint_as_float(v.y << 16), __uint_as_float(v.y & 0xffff0000U));
+}
+
+/// Stores without a branch: the compiler would move all that leads to the value behind one, away
+/// from the special functions that it can hide under.
+__device__ __forceinline__ void store_if(bool there, unsigned short* to, unsigned short value) {
+    asm volatile("{.reg .pred p; setp.ne.s32 p, %2, 0; @p st.global.u16 [%0], %1;}" ::"l"(to),
+                 "h"(value), "r"(static_cast<int>(there)));
+}
+__device__ __forceinline__ void store_if(bool there, unsigned* to, unsigned value) {
+    asm volatile("{.reg .pred p; setp.ne.s32 p, %2, 0; @p st.global.u32 [%0], %1;}" ::"l"(to),
+                 "r"(value), "r"(static_cast<int>(there)));
+}
+__device__ __forceinline__ void store_if(bool there, float* to, float value) {
+    store_if(there, reinterpret_cast<unsigned*>(to), __float_as_uint(value));
+}
+__device__ __forceinline__ void store_if(bool there, float2* to, float2 value) {
+    asm volatile(
+        "{.reg .pred p; setp.ne.s32 p, %3, 0; @p st.global.v2.f32 [%0], {%1, %2};}" ::"l"(to),
+        "f"(value.x), "f"(value.y), "r"(static_cast<int>(there)));
+}
+
+/// Positions that pass 2 has in shared memory at once, twice.
+template <class T, int N, int Channels>
+struct alignas(16) ScanStage {
+    static constexpr int kRows = 16 / static_cast<int>(sizeof(T));
+    static_assert(kRows % kScanBatch == 0);
+    static constexpr int kColumns = 32 * Channels;
+    T x[kRows][kColumns];
+    T dt[kRows][kColumns];
+    T z[kRows][kColumns];
+    T bc[kRows][2 * N];
+    std::int32_t segment[12];  // from that of the position before
+};
+template <class T, int N, int Channels, bool kKeep>
+struct alignas(16) ScanShared {
+    using Stage = ScanStage<T, N, Channels>;
+    // A lane's states on their way to where they are kept; an odd number of vectors apart, so that
+    // the lanes of an access lie in different banks. Only the usual N goes this way.
+    static constexpr int kKeptPitch = kKeep && N == 16 ? Channels * N + 4 : 0;
+    Stage ring[2];
+    float bc[Stage::kRows][2 * N];  // widened
+    float kept[kKeptPitch > 0 ? 32 : 1][kKeptPitch > 0 ? kKeptPitch : 4];
 };
 
-/// Bytes of dynamic shared memory of the pass-1 kernel.
-template <class T, int N>
-constexpr int end_shared_bytes() {
-    return static_cast<int>(2 * sizeof(EndStage<T>) + 2 * kEndStage * N * sizeof(float));
+/// Blocks of pass 2.
+template <int Channels>
+constexpr std::int64_t scan_blocks(std::int64_t batch, int tiles, int inner) {
+    return batch * tiles * ((inner + 32 * Channels - 1) / (32 * Channels));
 }
 
-/// Pass 1. A block owns a tile of kEndWindow channels. Its threads take the channels in the order
-/// of their dt_bias, so that a warp's channels forget at about the same pace and stop together.
-template <class T, int N, bool kVector>
-__global__ void __launch_bounds__(kEndThreads, 2) selective_scan_tile_end_kernel(ScanParams<T> p) {
-    constexpr int kGroup = 4;
-    constexpr int kGroups = N / kGroup;
-    constexpr int kPerVector = 16 / static_cast<int>(sizeof(T));
-    extern __shared__ __align__(16) unsigned char shared[];
-    EndStage<T>* const stages = reinterpret_cast<EndStage<T>*>(shared);
-    float(*const b_stage)[kEndStage][N] =
-        reinterpret_cast<float(*)[kEndStage][N]>(shared + 2 * sizeof(EndStage<T>));
-    const int tile = static_cast<int>(blockIdx.x);
-    const int b = static_cast<int>(blockIdx.z);
-    const int window = static_cast<int>(blockIdx.y) * kEndWindow;
-    const int channels = min(kEndWindow, p.inner - window);
-    const std::int64_t begin = static_cast<std::int64_t>(tile) * kScanTile;
-    const std::int64_t end = begin + kScanTile;  // never the last tile, which nothing follows
-    if (end > valid_length(p, b)) {
-        return;  // what follows the tile with the lane's end is never read
-    }
-    // Order of the window's channels by dt_bias; equals keep theirs.
-    float* const key = reinterpret_cast<float*>(shared);
-    short* const order = reinterpret_cast<short*>(shared + kEndWindow * sizeof(float));
-    for (int i = threadIdx.x; i < channels; i += kEndThreads) {
-        key[i] = p.dt_bias[window + i];
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < channels; i += kEndThreads) {
-        int rank = 0;
-        const float mine = key[i];
-        for (int j = 0; j < channels; ++j) {
-            rank += key[j] < mine || (key[j] == mine && j < i) ? 1 : 0;
-        }
-        order[rank] = static_cast<short>(i);
-    }
-    __syncthreads();
-    int channel[2];
-    bool mine[2];
-    float bias[2];
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-        const int at = 2 * static_cast<int>(threadIdx.x) + k;
-        mine[k] = at < channels;
-        channel[k] = mine[k] ? order[at] : 0;
-        bias[k] = p.dt_bias[window + channel[k]];
-    }
-    __syncthreads();
-    float a2[2][N];
-    float h[2][N] = {};
-    float slowest[2][kGroups];
-    float sum[2] = {};
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-#pragma unroll
-        for (int g = 0; g < kGroups; ++g) {
-            slowest[k][g] = -1e30F;
-#pragma unroll
-            for (int n = g * kGroup; n < (g + 1) * kGroup; ++n) {
-                a2[k][n] =
-                    n < p.states
-                        ? -expf(p.a_log[static_cast<std::int64_t>(window + channel[k]) * p.states +
-                                        n]) *
-                              kLog2e
-                        : 0.0F;
-                if (n < p.states && mine[k]) {
-                    slowest[k][g] = fmaxf(slowest[k][g], a2[k][n]);
-                }
-            }
-        }
-    }
-    const auto fetch = [&](int s) {
-        EndStage<T>& stage = stages[s % 2];
-        const std::int64_t first = end - static_cast<std::int64_t>(s + 1) * kEndStage;
-        if constexpr (kVector) {
-            const int vectors = channels / kPerVector;
-            for (int i = threadIdx.x; i < kEndStage * vectors; i += kEndThreads) {
-                const int row = i / vectors;
-                const int column = i % vectors * kPerVector;
-                copy_async_16(&stage.x[row][column], p.x.row(b, first + row) + window + column);
-                copy_async_16(&stage.dt[row][column],
-                              p.dt_raw.row(b, first + row) + window + column);
-            }
-        } else {
-            for (int i = threadIdx.x; i < kEndStage * channels; i += kEndThreads) {
-                const int row = i / channels;
-                const int column = i % channels;
-                stage.x[row][column] = p.x.row(b, first + row)[window + column];
-                stage.dt[row][column] = p.dt_raw.row(b, first + row)[window + column];
-            }
-        }
-        for (int i = threadIdx.x; i < kEndStage * N; i += kEndThreads) {
-            b_stage[s % 2][i / N][i % N] =
-                i % N < p.states ? to_float(p.b.row(b, first + i / N)[i % N]) : 0.0F;
-        }
-        copy_async_commit();
-    };
-    constexpr int kStages = kScanTile / kEndStage;
-    bool stop = false;
-    fetch(0);
-    for (int s = 0; s < kStages; ++s) {
-        unsigned live = 0;  // groups of states that still count, for the whole warp
-        if (!stop) {
-#pragma unroll
-            for (int g = 0; g < kGroups; ++g) {
-                const bool any =
-                    sum[0] * slowest[0][g] > -kVanished || sum[1] * slowest[1][g] > -kVanished;
-                live |= __any_sync(0xffffffffU, any) ? 1U << g : 0U;
-            }
-        }
-        copy_async_wait<0>();
-        if (__syncthreads_or(live != 0 ? 1 : 0) == 0) {
-            break;
-        }
-        if (s + 1 < kStages) {
-            fetch(s + 1);
-        }
-        if (live == 0) {
-            continue;
-        }
-        const EndStage<T>& stage = stages[s % 2];
-        const std::int64_t first = end - static_cast<std::int64_t>(s + 1) * kEndStage;
-#pragma unroll 4
-        for (int i = kEndStage - 1; i >= 0; --i) {
-            if (p.segment != nullptr && first + i + 1 < end) {
-                const std::int32_t* const ids = p.segment + b * p.segment_stride + first + i;
-                if (ids[0] != ids[1]) {
-                    sum[0] = sum[1] = 1e30F;
-                    stop = true;
-                    break;
-                }
-            }
-            float dx[2];
-            float delta[2];
-#pragma unroll
-            for (int k = 0; k < 2; ++k) {
-                delta[k] = softplus(to_float(stage.dt[i][channel[k]]) + bias[k]);
-                dx[k] = delta[k] * to_float(stage.x[i][channel[k]]);
-            }
-#pragma unroll
-            for (int g = 0; g < kGroups; ++g) {
-                if ((live >> g & 1U) != 0) {
-                    const float4 b4 =
-                        *reinterpret_cast<const float4*>(&b_stage[s % 2][i][g * kGroup]);
-                    const float bs[kGroup] = {b4.x, b4.y, b4.z, b4.w};
-#pragma unroll
-                    for (int k = 0; k < 2; ++k) {
-#pragma unroll
-                        for (int n = 0; n < kGroup; ++n) {
-                            float& state = h[k][g * kGroup + n];
-                            state = fmaf(exp2_approx(sum[k] * a2[k][g * kGroup + n]), bs[n] * dx[k],
-                                         state);
-                        }
-                    }
-                }
-            }
-            sum[0] += delta[0];
-            sum[1] += delta[1];
-        }
-    }
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-        if (mine[k]) {
-            const std::int64_t at =
-                (static_cast<std::int64_t>(b) * p.tiles + tile) * p.inner + window + channel[k];
-            p.tile_delta[at] = sum[k];
-#pragma unroll
-            for (int n = 0; n < N; ++n) {
-                if (n < p.states) {
-                    p.tile_state[at * p.states + n] = h[k][n];
-                }
-            }
-        }
-    }
-}
-
-/// One thread a (lane, channel, state): end states of the tiles become the states at their starts.
-template <class T>
-__global__ void __launch_bounds__(256) selective_scan_combine_kernel(ScanParams<T> p, int batch) {
-    const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * 256 + threadIdx.x;
-    const std::int64_t lane_states = static_cast<std::int64_t>(p.inner) * p.states;
-    if (i >= batch * lane_states) {
-        return;
-    }
-    const std::int64_t b = i / lane_states;
-    const std::int64_t en = i % lane_states;
-    const std::int64_t e = en / p.states;
-    const float a2 = -expf(p.a_log[en]) * kLog2e;
-    float h = p.state_in != nullptr ? p.state_in[b * lane_states + en] : 0.0F;
-    float* const state = p.tile_state + b * p.tiles * lane_states + en;
-    const float* const delta = p.tile_delta + b * p.tiles * p.inner + e;
-    constexpr int kAhead = 8;  // loads in flight: the chain itself is short
-    for (int first = 0; first < p.tiles; first += kAhead) {
-        float ends[kAhead];
-        float sums[kAhead];
-#pragma unroll
-        for (int k = 0; k < kAhead; ++k) {
-            const bool there = first + k + 1 < p.tiles;
-            ends[k] = there ? state[(first + k) * lane_states] : 0.0F;
-            sums[k] = there ? delta[static_cast<std::int64_t>(first + k) * p.inner] : 0.0F;
-        }
-#pragma unroll
-        for (int k = 0; k < kAhead; ++k) {
-            if (first + k < p.tiles) {
-                state[(first + k) * lane_states] = h;
-                h = fmaf(exp2_approx(a2 * sums[k]), h, ends[k]);
-            }
-        }
-    }
-}
-
-template <class T, int N, int Channels, bool kGate, bool kPacked, bool kKeep = false>
-__global__ void __launch_bounds__(kScanThreads, Channels == 2 ? kScanBlocks : kScanBlocks + 1)
+/// Pass 2. A warp owns a tile of 32·Channels channels; a lane has Channels of them with all their
+/// states.
+template <class T, int N, int Channels, bool kPacked, bool kKeep>
+__global__ void __launch_bounds__(32, N <= 16 ? kScanWarps : kScanManyStatesWarps)
     selective_scan_forward_kernel(ScanParams<T> p) {
     using P = Pack<T, Channels>;
     using Raw = typename P::Raw;
-    constexpr int kAhead = 4;  // positions whose loads are in flight
-    constexpr int kRow = 2 * N;
-    __shared__ float stage[2][kScanStage][kRow];
-    const int tile = static_cast<int>(blockIdx.x);
-    const int b = static_cast<int>(blockIdx.z);
-    const int channel = static_cast<int>(blockIdx.y * kScanThreads + threadIdx.x) * Channels;
+    using Stage = ScanStage<T, N, Channels>;
+    constexpr int kRows = Stage::kRows;
+    constexpr int kPer = 16 / static_cast<int>(sizeof(T));
+    __shared__ ScanShared<T, N, Channels, kKeep> self;
+    const int lane = static_cast<int>(threadIdx.x);
+    const std::int64_t task = blockIdx.x;
+    const int windows = (p.inner + 32 * Channels - 1) / (32 * Channels);
+    const int window = static_cast<int>(task % windows) * 32 * Channels;
+    const int tile = static_cast<int>(task / windows % p.tiles);
+    const std::int64_t b = task / windows / p.tiles;
+    const int channel = window + lane * Channels;
     const bool mine = channel < p.inner;
     const std::int64_t begin = static_cast<std::int64_t>(tile) * kScanTile;
     const std::int64_t tile_end = min(begin + kScanTile, p.length);
     const std::int64_t lane_end = valid_length(p, b);
-    const std::int64_t end = min(tile_end, lane_end);
-    const int count = static_cast<int>(max(end - begin, static_cast<std::int64_t>(0)));
+    const int count =
+        static_cast<int>(max(min(tile_end, lane_end) - begin, static_cast<std::int64_t>(0)));
     float a2[Channels][N];
-    float h[Channels][N] = {};
+    float h[Channels][N];
     float bias[Channels];
     float skip[Channels];
-    if (mine) {
-        load_decay<T, N, Channels>(p, channel, a2);
+    {
         const float* const start =
             p.tile_state != nullptr
-                ? p.tile_state +
-                      ((static_cast<std::int64_t>(b) * p.tiles + tile) * p.inner + channel) *
-                          p.states
-                : (p.state_in != nullptr
-                       ? p.state_in + (static_cast<std::int64_t>(b) * p.inner + channel) * p.states
-                       : nullptr);
+                ? p.tile_state + ((b * p.tiles + tile) * p.inner + channel) * p.states
+                : (p.state_in != nullptr ? p.state_in + (b * p.inner + channel) * p.states
+                                         : nullptr);
 #pragma unroll
         for (int k = 0; k < Channels; ++k) {
-            bias[k] = p.dt_bias[channel + k];
-            skip[k] = p.d[channel + k];
+            load_decay<T, N>(p, channel + k, a2[k]);
+            const bool there = channel + k < p.inner;
+            bias[k] = there ? p.dt_bias[channel + k] : 0.0F;
+            skip[k] = there ? p.d[channel + k] : 0.0F;
 #pragma unroll
             for (int n = 0; n < N; ++n) {
-                h[k][n] = start != nullptr && n < p.states ? start[k * p.states + n] : 0.0F;
+                h[k][n] =
+                    there && start != nullptr && n < p.states ? start[k * p.states + n] : 0.0F;
             }
         }
     }
-    Raw x_next[kAhead];
-    Raw dt_next[kAhead];
-    Raw z_next[kAhead];
-    const T* x_row = p.x.row(b, begin) + channel;
-    const T* dt_row = p.dt_raw.row(b, begin) + channel;
-    const T* z_row = kGate ? p.z.row(b, begin) + channel : nullptr;
-    T* y_row = p.y.row(b, begin) + channel;
-    const auto fetch = [&](int first) {
+    // A lane's part of the copies.
+    constexpr int kRowChunks = Stage::kColumns / kPer;
+    constexpr int kRowStep = 32 / kRowChunks;
+    constexpr int kStateChunks = 2 * N / kPer;
+    constexpr int kStateStep = 32 / kStateChunks;
+    const int copy_row = lane / kRowChunks;
+    const int copy_column = lane % kRowChunks * kPer;
+    const bool copies = window + copy_column < p.inner;
+    const int state_row = lane / kStateChunks;
+    const int state_column = lane % kStateChunks * kPer;
+    const T* x_from = p.x.row(b, begin + copy_row) + window + copy_column;
+    const T* dt_from = p.dt_raw.row(b, begin + copy_row) + window + copy_column;
+    const bool gated = p.z.data != nullptr;
+    const T* z_from = p.z.row(b, begin + copy_row) + window + copy_column;
+    const T* bc_from = state_column < N ? p.b.row(b, begin + state_row) + state_column
+                                        : p.c.row(b, begin + state_row) + state_column - N;
+    const std::int64_t bc_stride = state_column < N ? p.b.row_stride : p.c.row_stride;
+    const auto fetch = [&](int first) {  // in order: the pointers move on
+        Stage& stage = self.ring[first / kRows % 2];
+        const int left = count - first;
+        // What lies behind the end has delta 0 and x 0, which leave the state as it is.
+        if (p.wide_rows) {
 #pragma unroll
-        for (int j = 0; j < kAhead; ++j) {
-            if (mine && first + j < count) {
-                x_next[j] = *reinterpret_cast<const Raw*>(x_row);
-                dt_next[j] = *reinterpret_cast<const Raw*>(dt_row);
-                x_row += p.x.row_stride;
-                dt_row += p.dt_raw.row_stride;
-                if constexpr (kGate) {
-                    z_next[j] = *reinterpret_cast<const Raw*>(z_row);
-                    z_row += p.z.row_stride;
+            for (int i = 0; i < kRows / kRowStep; ++i) {
+                const int row = copy_row + i * kRowStep;
+                T* const x = &stage.x[row][copy_column];
+                T* const dt = &stage.dt[row][copy_column];
+                T* const z = &stage.z[row][copy_column];
+                if (row < left && copies) {
+                    copy_async_16(x, x_from + i * kRowStep * p.x.row_stride);
+                    copy_async_16(dt, dt_from + i * kRowStep * p.dt_raw.row_stride);
+                    if (gated) {
+                        copy_async_16(z, z_from + i * kRowStep * p.z.row_stride);
+                    }
+                } else {
+#pragma unroll
+                    for (int n = 0; n < kPer; ++n) {
+                        x[n] = z[n] = T(0.0F);
+                        dt[n] = lowest<T>();
+                    }
+                }
+            }
+            x_from += kRows * p.x.row_stride;
+            dt_from += kRows * p.dt_raw.row_stride;
+            z_from += kRows * p.z.row_stride;
+        } else {
+            for (int i = lane; i < kRows * Stage::kColumns; i += 32) {
+                const int row = i / Stage::kColumns;
+                const int column = i % Stage::kColumns;
+                const bool there = row < left && window + column < p.inner;
+                const std::int64_t t = begin + first + row;
+                stage.x[row][column] = there ? p.x.row(b, t)[window + column] : T(0.0F);
+                stage.dt[row][column] = there ? p.dt_raw.row(b, t)[window + column] : lowest<T>();
+                if (gated) {
+                    stage.z[row][column] = there ? p.z.row(b, t)[window + column] : T(0.0F);
+                }
+            }
+        }
+        if (p.wide_states && left >= kRows) {
+#pragma unroll
+            for (int i = 0; i < kRows / kStateStep; ++i) {
+                copy_async_16(&stage.bc[state_row + i * kStateStep][state_column],
+                              bc_from + i * kStateStep * bc_stride);
+            }
+            bc_from += kRows * bc_stride;
+        } else {
+            for (int i = lane; i < kRows * 2 * N; i += 32) {
+                const int row = i / (2 * N);
+                const int n = i % N;
+                const Rows<const T>& from = i % (2 * N) < N ? p.b : p.c;
+                stage.bc[row][i % (2 * N)] =
+                    row < left && n < p.states ? from.row(b, begin + first + row)[n] : T(0.0F);
+            }
+        }
+        if constexpr (kPacked) {
+            if (lane <= kRows) {
+                const std::int64_t t =
+                    min(max(begin + first + lane - 1, std::int64_t{0}), tile_end - 1);
+                copy_async_4(&stage.segment[lane], p.segment + b * p.segment_stride + t);
+            }
+        }
+    };
+    const int kept_states = kept_states_of(p.states);
+    float* const kept_from =
+        kKeep
+            ? p.kept + ((b * ((p.length + kKept - 1) / kKept) + begin / kKept) * p.inner + window) *
+                           kept_states
+            : nullptr;
+    const auto keep = [&](int position) {
+        float* const to =
+            kept_from + static_cast<std::int64_t>(position / kKept) * p.inner * kept_states;
+        if constexpr (N == 16) {
+            // Through shared memory, so that a warp stores whole lines.
+            __syncwarp();
+#pragma unroll
+            for (int i = 0; i < Channels * N; i += 4) {
+                const float* const from = &h[i / N][i % N];
+                *reinterpret_cast<float4*>(&self.kept[lane][i]) =
+                    make_float4(from[0], from[1], from[2], from[3]);
+            }
+            __syncwarp();
+#pragma unroll
+            for (int i = 0; i < Channels * N / 4; ++i) {
+                const int at = (i * 32 + lane) * 4;
+                if (window + at / N < p.inner) {
+                    *reinterpret_cast<float4*>(to + at) = *reinterpret_cast<const float4*>(
+                        &self.kept[at / (Channels * N)][at % (Channels * N)]);
+                }
+            }
+        } else if (mine) {
+#pragma unroll
+            for (int n = 0; n < N; n += 4) {
+                if (n < kept_states) {
+                    *reinterpret_cast<float4*>(to + lane * kept_states + n) =
+                        make_float4(h[0][n], h[0][n + 1], h[0][n + 2], h[0][n + 3]);
                 }
             }
         }
     };
-    fetch(0);
-    for (int stage_begin = 0; stage_begin < count; stage_begin += kScanStage) {
-        float(*const now)[kRow] = stage[stage_begin / kScanStage % 2];
-        // Two stages in turn: one barrier each. Prefetching b and c to registers as well made them
-        // spill.
-        for (int i = threadIdx.x; i < kScanStage * kRow; i += kScanThreads) {
-            const int t = stage_begin + i / kRow;
-            const int column = i % kRow;
-            const int n = column < N ? column : column - N;
-            now[i / kRow][column] = t < count && n < p.states
-                                        ? to_float((column < N ? p.b : p.c).row(b, begin + t)[n])
-                                        : 0.0F;
+    T* y_row = p.y.row(b, begin) + channel;
+    if (count > 0) {
+        fetch(0);
+    }
+    copy_async_commit();
+    for (int first = 0; first < count; first += kRows) {
+        __syncwarp();  // the stage before is used up
+        if (first + kRows < count) {
+            fetch(first + kRows);
         }
-        __syncthreads();
-        if (!mine) {
-            continue;
-        }
-        const int stage_end = min(kScanStage, count - stage_begin);
-        for (int first = 0; first < stage_end; first += kAhead) {
-            Raw x_raw[kAhead];
-            Raw dt_raw[kAhead];
-            Raw z_raw[kAhead];
+        copy_async_commit();
+        copy_async_wait<1>();
+        __syncwarp();
+        const Stage& stage = self.ring[first / kRows % 2];
 #pragma unroll
-            for (int j = 0; j < kAhead; ++j) {
-                x_raw[j] = x_next[j];
-                dt_raw[j] = dt_next[j];
-                if constexpr (kGate) {
-                    z_raw[j] = z_next[j];
-                }
+        for (int i = 0; i < kRows / kStateStep; ++i) {
+            const int row = state_row + i * kStateStep;
+#pragma unroll
+            for (int n = 0; n < kPer; n += 4) {
+                *reinterpret_cast<float4*>(&self.bc[row][state_column + n]) =
+                    load_shared_4(&stage.bc[row][state_column + n]);
             }
-            fetch(stage_begin + first + kAhead);
-#pragma unroll
-            for (int j = 0; j < kAhead; ++j) {
-                if (first + j >= stage_end) {
-                    break;
-                }
-                if constexpr (kPacked) {
-                    const std::int64_t t = begin + stage_begin + first + j;
-                    const std::int32_t* const ids = p.segment + b * p.segment_stride + t;
-                    if (t > 0 && ids[0] != ids[-1]) {
+        }
+        unsigned borders = 0;
+        if constexpr (kPacked) {
+            borders = __ballot_sync(0xffffffffU,
+                                    lane < kRows && stage.segment[lane] != stage.segment[lane + 1]);
+        }
+        __syncwarp();
+        const int stored = mine ? count - first : 0;  // positions of the stage to write
+#pragma unroll 1
+        for (int at = 0; at < kRows; at += kScanBatch) {
+            if constexpr (kKeep) {
+                if ((first + at) % kKept == 0 && first + at < count) {
+                    if (kPacked && (borders >> at & 1U) != 0) {
+                        // The backward pass has no decay that forgets what it reads here.
 #pragma unroll
                         for (int k = 0; k < Channels; ++k) {
 #pragma unroll
@@ -429,41 +369,38 @@ __global__ void __launch_bounds__(kScanThreads, Channels == 2 ? kScanBlocks : kS
                             }
                         }
                     }
+                    keep(first + at);
                 }
-                if constexpr (kKeep) {
-                    if (j == 0 && (stage_begin + first) % kKept == 0) {
-                        const std::int64_t at = (begin + stage_begin + first) / kKept;
-                        float* const to =
-                            p.kept +
-                            ((b * ((p.length + kKept - 1) / kKept) + at) * p.inner + channel) * N;
+            }
+            float delta[kScanBatch][Channels];
+            float dx[kScanBatch][Channels];
 #pragma unroll
-                        for (int k = 0; k < Channels; ++k) {
-#pragma unroll
-                            for (int n = 0; n < N; n += 4) {
-                                *reinterpret_cast<float4*>(to + k * N + n) =
-                                    make_float4(h[k][n], h[k][n + 1], h[k][n + 2], h[k][n + 3]);
-                            }
-                        }
-                    }
-                }
+            for (int j = 0; j < kScanBatch; ++j) {
                 float x[Channels];
                 float r[Channels];
-                P::unpack(x_raw[j], x);
-                P::unpack(dt_raw[j], r);
-                float delta[Channels];
-                float dx[Channels];
-                float out[Channels];
+                P::unpack(*reinterpret_cast<const Raw*>(&stage.x[at + j][lane * Channels]), x);
+                P::unpack(*reinterpret_cast<const Raw*>(&stage.dt[at + j][lane * Channels]), r);
 #pragma unroll
                 for (int k = 0; k < Channels; ++k) {
-                    delta[k] = softplus(r[k] + bias[k]);
-                    dx[k] = delta[k] * x[k];
-                    out[k] = skip[k] * x[k];
+                    delta[j][k] = softplus(r[k] + bias[k]);
+                    dx[j][k] = delta[j][k] * x[k];
+                    if constexpr (kPacked) {
+                        delta[j][k] = (borders >> (at + j) & 1U) != 0 ? kForget : delta[j][k];
+                    }
                 }
-                const float* const row = now[first + j];
+            }
+#pragma unroll
+            for (int j = 0; j < kScanBatch; ++j) {
+                float out[Channels];
+                P::unpack(*reinterpret_cast<const Raw*>(&stage.x[at + j][lane * Channels]), out);
+#pragma unroll
+                for (int k = 0; k < Channels; ++k) {
+                    out[k] *= skip[k];
+                }
 #pragma unroll
                 for (int n = 0; n < N; n += 4) {
-                    const float4 b4 = *reinterpret_cast<const float4*>(row + n);
-                    const float4 c4 = *reinterpret_cast<const float4*>(row + N + n);
+                    const float4 b4 = load_shared_4(&self.bc[at + j][n]);
+                    const float4 c4 = load_shared_4(&self.bc[at + j][N + n]);
                     const float bs[4] = {b4.x, b4.y, b4.z, b4.w};
                     const float cs[4] = {c4.x, c4.y, c4.z, c4.w};
 #pragma unroll
@@ -471,44 +408,39 @@ __global__ void __launch_bounds__(kScanThreads, Channels == 2 ? kScanBlocks : kS
 #pragma unroll
                         for (int m = 0; m < 4; ++m) {
                             float& state = h[k][n + m];
-                            const float decay = exp2_approx(delta[k] * a2[k][n + m]);
-                            state = fmaf(decay, state, bs[m] * dx[k]);
+                            const float decay = exp2_approx(delta[j][k] * a2[k][n + m]);
+                            state = fmaf(decay, state, bs[m] * dx[j][k]);
                             out[k] = fmaf(cs[m], state, out[k]);
                         }
                     }
                 }
-                if constexpr (kGate) {
-                    float z[Channels];
-                    P::unpack(z_raw[j], z);
+                float z[Channels];
+                P::unpack(*reinterpret_cast<const Raw*>(&stage.z[at + j][lane * Channels]), z);
 #pragma unroll
-                    for (int k = 0; k < Channels; ++k) {
-                        out[k] *= z[k] * sigmoid(z[k]);
-                    }
+                for (int k = 0; k < Channels; ++k) {
+                    out[k] *= gated ? z[k] * sigmoid(z[k]) : 1.0F;
                 }
-                *reinterpret_cast<Raw*>(y_row) = P::pack(out);
+                store_if(at + j < stored, reinterpret_cast<Raw*>(y_row), P::pack(out));
                 y_row += p.y.row_stride;
             }
         }
     }
-    if (!mine) {
-        return;
-    }
-    const float zero[Channels] = {};
-    for (std::int64_t t = max(begin, lane_end); t < tile_end; ++t) {
-        *reinterpret_cast<Raw*>(p.y.row(b, t) + channel) = P::pack(zero);
-    }
-    // The lane's last tile holds its end; a lane of no positions passes its state on.
+    // Rows from the lane's end on. Its last tile also holds its end state; a lane of no positions
+    // passes its state on.
     const bool last =
         lane_end > 0 ? (begin < lane_end && lane_end <= begin + kScanTile) : tile == 0;
-    if (p.state_out != nullptr && last) {
-        float* const out =
-            p.state_out + (static_cast<std::int64_t>(b) * p.inner + channel) * p.states;
 #pragma unroll
-        for (int k = 0; k < Channels; ++k) {
+    for (int k = 0; k < Channels; ++k) {
+        if (channel + k < p.inner) {
+            for (std::int64_t t = max(begin, lane_end); t < tile_end; ++t) {
+                p.y.row(b, t)[channel + k] = T(0.0F);
+            }
+            if (p.state_out != nullptr && last) {
 #pragma unroll
-            for (int n = 0; n < N; ++n) {
-                if (n < p.states) {
-                    out[k * p.states + n] = h[k][n];
+                for (int n = 0; n < N; ++n) {
+                    if (n < p.states) {
+                        p.state_out[(b * p.inner + channel + k) * p.states + n] = h[k][n];
+                    }
                 }
             }
         }

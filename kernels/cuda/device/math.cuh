@@ -25,18 +25,19 @@ __device__ __forceinline__ float reciprocal_approx(float x) {
     return y;
 }
 
-/// log(1 + e) for 0 <= e <= 1 by 2·atanh(e/(2+e)); the series to s^13 leaves 2e-8, so small e keeps
-/// its relative accuracy (log2 of 1+e would not: delta = 1e-3 means e = 1e-3).
+/// log(1 + e) for 0 <= e <= 1 as e·P(e), P of degree 8 by the smallest largest relative error:
+/// 3e-8, with rounding below 2e-7, for small e too (log2 of 1+e would lose them: delta = 1e-3 means
+/// e = 1e-3). No division: one special function less than an atanh series.
 __device__ __forceinline__ float log1p_unit(float e) {
-    const float s = e * reciprocal_approx(2.0F + e);
-    const float q = s * s;
-    float p = fmaf(q, 1.0F / 13.0F, 1.0F / 11.0F);
-    p = fmaf(p, q, 1.0F / 9.0F);
-    p = fmaf(p, q, 1.0F / 7.0F);
-    p = fmaf(p, q, 1.0F / 5.0F);
-    p = fmaf(p, q, 1.0F / 3.0F);
-    const float twice = s + s;
-    return fmaf(p * q, twice, twice);
+    float p = fmaf(e, 0.0052326899F, -0.029505219F);
+    p = fmaf(p, e, 0.078225918F);
+    p = fmaf(p, e, -0.13663243F);
+    p = fmaf(p, e, 0.19106005F);
+    p = fmaf(p, e, -0.24842982F);
+    p = fmaf(p, e, 0.33319098F);
+    p = fmaf(p, e, -0.49999493F);
+    p = fmaf(p, e, 0.99999994F);
+    return p * e;
 }
 
 /// softplus(r) = max(r, 0) + log(1 + exp(−|r|)); above 20 the second term is below f32 resolution.
