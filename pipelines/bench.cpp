@@ -183,12 +183,6 @@ BenchRow row(std::string what, std::int64_t bases, const Samples& whole) {
     return out;
 }
 
-/// Step memory of one block, as it is once it no longer grows.
-void reserve(ops::Context& context, std::int64_t bytes) {
-    const StepMemory::Scope scope(context.step);
-    context.step.take(DType::u8, {bytes});
-}
-
 /// What a run of the model alone holds at most; 0 on the host, which does not count.
 std::int64_t peak_bytes(const BenchOptions& options,
                         const model::ModelConfig& config,
@@ -201,7 +195,7 @@ std::int64_t peak_bytes(const BenchOptions& options,
     const bool trains = mode == model::RunMode::train;
     Engine engine(runtime);
     ModelBench whole(config, sizes, options.seed, engine.queue());
-    reserve(engine.context(), trains ? sizes.step_bytes : sizes.forward_bytes);
+    engine.context().step.reserve(trains ? sizes.step_bytes : sizes.forward_bytes);
     trains ? whole.step(engine.context()) : whole.forward(engine.context());
     engine.queue().wait();
     return engine.queue().peak_bytes();
@@ -375,7 +369,7 @@ BenchReport bench(const BenchOptions& options, const Runtime& runtime) {
     report.copy_gigabytes = copy_gigabytes(engine, sizes.copy_bytes, options.repeats);
     runtime.throw_if_stopped();
     ModelBench whole(config, sizes, options.seed, engine.queue());
-    reserve(engine.context(), std::max(sizes.forward_bytes, sizes.step_bytes));
+    engine.context().step.reserve(std::max(sizes.forward_bytes, sizes.step_bytes));
     const LayerBench layer(engine.context(), whole.model(), sizes.lanes, sizes.op_length,
                            options.seed);
     runtime.observer.progress("whole model");

@@ -131,6 +131,10 @@ class Training {
     PretrainReport dry_run();
 
   private:
+    model::MemoryPlan memory_plan() {
+        return model::plan(engine_.context().table, model().config(), recipe_.lanes,
+                           recipe_.context, chunk_, model::RunMode::train, recipe_.precision);
+    }
     void describe() const;
     void open_output(const std::optional<std::string>& resume_from);
     std::optional<PretrainEnd> asked_to_stop(double last_step_seconds) const;
@@ -195,6 +199,9 @@ Training::Training(const PretrainOptions& options, const Runtime& runtime)
 PretrainReport Training::run(const std::optional<std::string>& resume_from) {
     open_output(resume_from);
     describe();
+    // In one block, with the batch's ids, targets and weights: step memory that grows on its way
+    // could ask for more than the plan that the chunk was chosen by.
+    engine_.step().reserve(memory_plan().step_bytes + 6 * recipe_.lanes * recipe_.context);
     clock_ = Stopwatch();
     double last_step_seconds = 0.0;
     while (done() < recipe_.steps()) {
@@ -221,9 +228,7 @@ PretrainReport Training::dry_run() {
         losses_.push_back(step_.run(step, model(), state_.optimizer).nats);
     }
     const std::int64_t weights = model().params().count() * size_of(DType::f32);
-    const model::MemoryPlan memory =
-        model::plan(engine_.context().table, model().config(), recipe_.lanes, recipe_.context,
-                    chunk_, model::RunMode::train, recipe_.precision);
+    const model::MemoryPlan memory = memory_plan();
     PretrainReport out = report(PretrainEnd::dry_run);
     out.plan = concat(memory.text(), "sequence in memory: ", format_bytes(store_.total_bases()),
                       "\nwould write: ", format_bytes(5 * weights), " to ", options_.output,

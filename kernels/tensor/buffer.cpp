@@ -74,7 +74,10 @@ TensorView StepMemory::take(DType dtype, const Shape& shape) {
         ++current_;
     }
     if (current_ == blocks_.size()) {
-        const std::int64_t size = std::max({bytes, high_water_, kFirstBlock});
+        // Empty: the most that was ever in use. Full: an eighth more, so that a first step does not
+        // hold much more than it needs.
+        const std::int64_t size =
+            std::max({bytes, kFirstBlock, blocks_.empty() ? high_water_ : in_use_ / 8});
         blocks_.push_back({Buffer(*allocator_, size, "step memory"), 0});
     }
     Block& block = blocks_[current_];
@@ -83,6 +86,12 @@ TensorView StepMemory::take(DType dtype, const Shape& shape) {
     in_use_ += bytes;
     high_water_ = std::max(high_water_, in_use_);
     return {data, dtype, shape, allocator_->device()};
+}
+
+void StepMemory::reserve(std::int64_t bytes) {
+    if (blocks_.empty()) {
+        blocks_.push_back({Buffer(*allocator_, bytes, "step memory"), 0});
+    }
 }
 
 StepMemory::Scope::Scope(StepMemory& memory)

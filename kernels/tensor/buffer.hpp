@@ -80,6 +80,9 @@ class StepMemory {
 
     /// Contents are undefined. Lives until the enclosing Scope ends.
     TensorView take(DType dtype, const Shape& shape);
+    /// Where nothing is held yet: one block of that size, for a caller that knows what will be
+    /// taken.
+    void reserve(std::int64_t bytes);
     /// Most bytes ever in use at once.
     std::int64_t high_water() const noexcept { return high_water_; }
     std::int64_t in_use() const noexcept { return in_use_; }
