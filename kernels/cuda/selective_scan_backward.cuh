@@ -1,723 +1,764 @@
 // Selective scan, backward, channels last (formulas: spec Mamba 1.9).
-// Over 500 lines because it is a workshop still: to be split when the launcher is written.
+// B lanes, T positions, E channels, N states.
 //
 // The forward pass has kept the state before every kKept-th position. A block owns a tile of
-// kScanTile positions and kBackChannels channels and walks it right to left, kKept positions at a
-// time:
-//   1. all threads turn rows of x, dt_raw, z, dy into delta, x and the gradient of the ungated
-//   output (shared, f32);
-//   2. a thread owns one channel's half of the states: it runs kKept positions forward from the
-//   kept state, four with
-//      a and a·h held in registers, and then back; sums over its channel's states go to shared
-//      memory;
-//   3. all threads turn those sums into rows of dx, ddt_raw, dz.
-// Sums over channels (db, dc): in the thread over kBackGroups channels, over a warp by
-// reduce-scatter, over warps in shared memory, over blocks by a last kernel in order. Sums over
-// positions (da_log, dd, ddt_bias): one f32 partial a tile, added in f64 by a last kernel. No
-// atomics, one order.
+// kBackTile positions and kBackChannels channels and walks it from right to left, kBackStage
+// positions at a time:
+//   1. every thread turns eight neighbouring channels of one row of x, dt_raw, z, dy into delta,
+//      delta·x and the gradient of the ungated output (f32, shared memory);
+//   2. a thread owns two channels x four states: kKept positions forward from the kept state with
+//      a and a·h held in registers, then back;
+//   3. every thread turns the sums over states into its part of a row of dx, ddt_raw, dz.
+// What costs is not the recurrence but the sums, five for each (position, channel, state). A warp
+// owns 16 channels x 16 states, which is a fragment of a 16 x 16 matrix product: out = C·h and
+// du = B·g come from the fragment as it lies, dB = g·(delta x) and dC = h·dy from its transpose.
+// The other operand holds the eight positions of the group in its eight columns; of each product
+// only the column of its own position is taken. Activations in bf16 are multiplied as bf16, f32
+// ones as two bf16 parts; sums are f32 throughout.
+//
+// Sums over channels (db, dc): 16 by the product, then the block's warps, then the blocks by a last
+// kernel. Sums over positions (da_log, dd, ddt_bias): f32 in a tile, tiles in f64 by a last kernel.
+// No atomics, one order.
 #pragma once
 
-#include "kernels/cuda/selective_scan.cuh"
+#include "kernels/cuda/device/mma.cuh"
+#include "kernels/cuda/selective_scan_grad.cuh"
 
 namespace mambase::cuda {
 
-constexpr int kBackThreads = 128;
-constexpr int kBackGroups = 2;
-constexpr int kBackChannels = kBackThreads / 2 * kBackGroups;  // 128
-constexpr int kHistory = 4;
+/// Channels g and g + 8 of a warp's sixteen lie side by side, as a fragment's rows: one float4 a
+/// thread. Nine places for eight, so that the warps' parts of a row start in other banks.
+constexpr int kPairStride = kBackWarps * 9;
+/// Pairs of channels as the tensor core takes them; padded likewise.
+constexpr int kColumnStride = kBackChannels / 2 + 8;
 
 template <class T>
-struct ScanGradParams {
-    ScanParams<T> in;  // as forward; y and state_out unused
-    Rows<const T> dy;
-    Rows<T> dx, ddt_raw, dz;
-    const float* kept;        // [B, ceil(T/kKept), E, N] state before position kKept·i
-    const float* dstate_out;  // [B,E,N] or null
-    float* tile_dstate_own;   // [B,tiles,E,N]: each tile's part; after combine: dstate at each
-                              // tile's end
-    float* tile_delta;        // [B,tiles,E]
-    float* dstate_in;         // [B,E,N] or null
-    float* bc_partial;        // [E/kBackChannels][B][T][2N]
-    float* a_partial;         // [B,tiles,E,N]
-    float* de_partial;        // [B,tiles,E,2]: dd, ddt_bias
-    int batch;
+struct BackShared {
+    static constexpr bool kSplit = sizeof(T) == 4;
+    static constexpr int kOctet = static_cast<int>(sizeof(T)) / 2;  // 16-byte words of 8 channels
+    // f32 takes as much as two buffers of bf16, and a block of sm_86 has 99 KB.
+    static constexpr int kBuffers = kSplit ? 1 : 2;
+    uint4 raw[kBuffers][4][kBackStage][8]
+             [kOctet];  // x, dt_raw, z, dy; later z, dy: what dz is made with
+    uint4 raw_bc[kBuffers][2 * kBackStage * 2 * kOctet];
+    float4 kept[kBuffers][kBackStage / kKept][2][kBackThreads];
+    float4 in[kBackStage][kPairStride];   // (delta, delta·x) of g, of g + 8
+    float4 out[kBackStage][kPairStride];  // (dy, delta) of g, of g + 8; dy of the ungated output
+    float b[kBackStage][kBackStates];
+    float c[kBackStage][kBackStates];
+    unsigned column_dx[kSplit ? 2 : 1][kBackStage][kColumnStride];  // delta·x in bf16 and its rest
+    unsigned column_dy[kSplit ? 2 : 1][kBackStage][kColumnStride];
+    float4 sum[3][kBackStage / 2][kPairStride];  // C·h, B·g, A·g·a·h (times log2 e): two positions
+                                                 // of g, of g + 8
+    float2 bc[kBackWarps][2][kBackStage][8];  // db, dc: rows g and g + 8 of the transpose
+    std::uintptr_t place[9][kBackThreads];    // of each thread's words in memory
+    uint4 one[32];                            // see transpose()
+    float4 parameter[4][kBackThreads];  // each thread's sums of dd, ddt_bias of its eight channels
+    float4 bias[2][8];                  // [half of an octet][octet]
+    float4 skip[2][8];
 };
 
 template <class T>
-struct StartStage {
-    T dy[kEndStage][kEndWindow];
-    T dt[kEndStage][kEndWindow];
-    T z[kEndStage][kEndWindow];
-};
+__device__ __forceinline__ void unpack8(const uint4* from, float (&to)[8]) {
+    if constexpr (sizeof(T) == 2) {
+        const uint4 v = *from;
+        const unsigned words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+            to[2 * k] = __uint_as_float(words[k] << 16);
+            to[2 * k + 1] = __uint_as_float(words[k] & 0xffff0000U);
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+            const float4 v = reinterpret_cast<const float4*>(from)[k];
+            to[4 * k] = v.x;
+            to[4 * k + 1] = v.y;
+            to[4 * k + 2] = v.z;
+            to[4 * k + 3] = v.w;
+        }
+    }
+}
 
-/// The mirror of pass 1: each tile's own gradient of the state before it. A block owns a tile of
-/// kEndWindow channels. Its threads take the channels in the order of their dt_bias, so that a
-/// warp's channels forget at about the same pace and stop together.
-template <class T, int N, bool kVector>
-__global__ void __launch_bounds__(kEndThreads, 2)
-    selective_scan_tile_gradient_kernel(ScanGradParams<T> g) {
-    const ScanParams<T>& p = g.in;
-    constexpr int kGroup = 4;
-    constexpr int kGroups = N / kGroup;
-    constexpr int kPerVector = 16 / static_cast<int>(sizeof(T));
-    extern __shared__ __align__(16) unsigned char shared[];
-    StartStage<T>* const stages = reinterpret_cast<StartStage<T>*>(shared);
-    float(*const b_stage)[kEndStage][N] =
-        reinterpret_cast<float(*)[kEndStage][N]>(shared + 2 * sizeof(StartStage<T>));
-    const int tile = static_cast<int>(blockIdx.x) + 1;
-    const int b = static_cast<int>(blockIdx.z);
-    const int window = static_cast<int>(blockIdx.y) * kEndWindow;
-    const int channels = min(kEndWindow, p.inner - window);
-    const std::int64_t begin = static_cast<std::int64_t>(tile) * kScanTile;
-    const std::int64_t end = min(begin + kScanTile, valid_length(p, b));
-    // Order of the window's channels by dt_bias; equals keep theirs.
-    float* const key = reinterpret_cast<float*>(shared);
-    short* const order = reinterpret_cast<short*>(shared + kEndWindow * sizeof(float));
-    for (int i = threadIdx.x; i < channels; i += kEndThreads) {
-        key[i] = p.dt_bias[window + i];
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < channels; i += kEndThreads) {
-        int rank = 0;
-        const float mine = key[i];
-        for (int j = 0; j < channels; ++j) {
-            rank += key[j] < mine || (key[j] == mine && j < i) ? 1 : 0;
-        }
-        order[rank] = static_cast<short>(i);
-    }
-    __syncthreads();
-    int channel[2];
-    bool mine[2];
-    float bias[2];
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-        const int at = 2 * static_cast<int>(threadIdx.x) + k;
-        mine[k] = at < channels;
-        channel[k] = mine[k] ? order[at] : 0;
-        bias[k] = p.dt_bias[window + channel[k]];
-    }
-    __syncthreads();
-    float a2[2][N];
-    float h[2][N] = {};
-    float slowest[2][kGroups];
-    float sum[2] = {};
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-#pragma unroll
-        for (int g = 0; g < kGroups; ++g) {
-            slowest[k][g] = -1e30F;
-#pragma unroll
-            for (int n = g * kGroup; n < (g + 1) * kGroup; ++n) {
-                a2[k][n] =
-                    n < p.states
-                        ? -expf(p.a_log[static_cast<std::int64_t>(window + channel[k]) * p.states +
-                                        n]) *
-                              kLog2e
-                        : 0.0F;
-                if (n < p.states && mine[k]) {
-                    slowest[k][g] = fmaxf(slowest[k][g], a2[k][n]);
-                }
-            }
-        }
-    }
-    const auto fetch = [&](int s) {
-        StartStage<T>& stage = stages[s % 2];
-        const std::int64_t first = begin + static_cast<std::int64_t>(s) * kEndStage;
-        if constexpr (kVector) {
-            const int vectors = channels / kPerVector;
-            for (int i = threadIdx.x; i < kEndStage * vectors; i += kEndThreads) {
-                const int row = i / vectors;
-                const int column = i % vectors * kPerVector;
-                if (first + row < end) {
-                    copy_async_16(&stage.dy[row][column],
-                                  g.dy.row(b, first + row) + window + column);
-                    copy_async_16(&stage.dt[row][column],
-                                  p.dt_raw.row(b, first + row) + window + column);
-                    if (p.z.data != nullptr) {
-                        copy_async_16(&stage.z[row][column],
-                                      p.z.row(b, first + row) + window + column);
-                    }
-                }
-            }
+/// One instruction; an assignment of a uint4 may become four.
+__device__ __forceinline__ void store_16(void* to, unsigned x, unsigned y, unsigned z, unsigned w) {
+    asm volatile("st.global.v4.b32 [%0], {%1,%2,%3,%4};" ::"l"(to), "r"(x), "r"(y), "r"(z), "r"(w)
+                 : "memory");
+}
+__device__ __forceinline__ void store_16(void* to, float x, float y, float z, float w) {
+    store_16(to, __float_as_uint(x), __float_as_uint(y), __float_as_uint(z), __float_as_uint(w));
+}
+
+template <bool kVector, class T>
+__device__ __forceinline__ void store8(const float (&from)[8], T* to, int columns) {
+    if constexpr (kVector) {
+        if constexpr (sizeof(T) == 2) {
+            store_16(to, pack_bf16(from[0], from[1]), pack_bf16(from[2], from[3]),
+                     pack_bf16(from[4], from[5]), pack_bf16(from[6], from[7]));
         } else {
-            for (int i = threadIdx.x; i < kEndStage * channels; i += kEndThreads) {
-                const int row = i / channels;
-                const int column = i % channels;
-                if (first + row < end) {
-                    stage.dy[row][column] = g.dy.row(b, first + row)[window + column];
-                    stage.dt[row][column] = p.dt_raw.row(b, first + row)[window + column];
-                    if (p.z.data != nullptr) {
-                        stage.z[row][column] = p.z.row(b, first + row)[window + column];
-                    }
-                }
+            store_16(to, from[0], from[1], from[2], from[3]);
+            store_16(to + 4, from[4], from[5], from[6], from[7]);
+        }
+    } else {
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+            if (k < columns) {
+                to[k] = static_cast<T>(from[k]);
             }
         }
-        for (int i = threadIdx.x; i < kEndStage * N; i += kEndThreads) {
-            b_stage[s % 2][i / N][i % N] = i % N < p.states && first + i / N < end
-                                               ? to_float(p.c.row(b, first + i / N)[i % N])
-                                               : 0.0F;
+    }
+}
+
+/// Bytes of one row to shared memory: whole words by asynchronous copy, else element by element
+/// with zeros behind the last.
+template <bool kVector, class T, int Words>
+__device__ __forceinline__ void fetch_words(uint4 (&to)[Words], const T* from, int count) {
+    constexpr int kPerWord = 16 / static_cast<int>(sizeof(T));
+#pragma unroll
+    for (int w = 0; w < Words; ++w) {
+        if constexpr (kVector) {
+            copy_async_16(&to[w], from + w * kPerWord);
+        } else {
+            alignas(16) T values[kPerWord];
+#pragma unroll
+            for (int k = 0; k < kPerWord; ++k) {
+                values[k] =
+                    w * kPerWord + k < count ? from[w * kPerWord + k] : static_cast<T>(0.0F);
+            }
+            to[w] = *reinterpret_cast<const uint4*>(values);
+        }
+    }
+}
+
+/// kVector: every row starts at 16 bytes, E is a multiple of eight, N is 8 or 16.
+template <class T, bool kVector>
+__global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
+    selective_scan_backward_kernel(const ScanGradParams<T> p) {
+    constexpr bool kSplit = BackShared<T>::kSplit;
+    constexpr int kOctet = BackShared<T>::kOctet;
+    constexpr int kBuffers = BackShared<T>::kBuffers;
+    constexpr int kPerWord = 16 / static_cast<int>(sizeof(T));
+    constexpr float kLn2 = 0.6931471805599453F;
+    extern __shared__ __align__(16) unsigned char shared[];
+    BackShared<T>& sh = *reinterpret_cast<BackShared<T>*>(shared);
+    const int window_index = static_cast<int>(blockIdx.x % static_cast<unsigned>(p.windows));
+    const int tile_index = static_cast<int>(blockIdx.x / static_cast<unsigned>(p.windows));
+    const int tile = tile_index % p.tiles;
+    const int b = tile_index / p.tiles;
+    const int window = window_index * kBackChannels;
+    const int tid = static_cast<int>(threadIdx.x);
+    const int warp = tid / 32;
+    const int lane = tid % 32;
+    const bool gate = p.z.data != nullptr;
+    const std::int64_t begin = static_cast<std::int64_t>(tile) * kBackTile;
+    const int rows = static_cast<int>(min(p.length - begin, static_cast<std::int64_t>(kBackTile)));
+    // The lane's positions in the tile; rows from here on are zero.
+    const int count = static_cast<int>(
+        max(static_cast<std::int64_t>(0),
+            min(valid_length(p.valid, b, p.length) - begin, static_cast<std::int64_t>(rows))));
+
+    // Steps 1 and 3: eight neighbouring channels of one row.
+    const int row = tid / 8;
+    const int octet = tid % 8;
+    const int columns = max(0, min(8, p.inner - window - octet * 8));
+    const int column = window + octet * 8;
+    const int pair = octet / 2 * 9 * 2 + octet % 2;  // place of channel k: pair + 2·k, in float2
+    // Step 2: channels g and g + 8 of the warp's sixteen, states 4q to 4q + 3.
+    const int group = lane / 4;
+    const int quad = lane % 4;
+    const int e0 = window + warp * 16 + group;
+    const int states = min(kBackStates, p.states - p.first_state);
+
+    float a2[2][4];
+    float ag[2][4];
+    float da[2][4] = {};
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const int e = e0 + 8 * k;
+            const int n = 4 * quad + i;
+            const bool there = e < p.inner && n < states;
+            // Never 0: a border makes delta infinite to make a = 0.
+            a2[k][i] = there ? fminf(-expf(p.a_log[static_cast<std::int64_t>(e) * p.states +
+                                                   p.first_state + n]) *
+                                         kLog2e,
+                                     -1e-30F)
+                             : -1.0F;
+            ag[k][i] =
+                there && p.tile_dstate != nullptr
+                    ? p.tile_dstate[((static_cast<std::int64_t>(b) * p.tiles + tile) * p.inner +
+                                     e) *
+                                        p.states +
+                                    p.first_state + n]
+                    : 0.0F;
+        }
+    }
+    if (tid < kBackChannels) {
+        const bool there = window + tid < p.inner;
+        const int at = (tid % 8 / 4 * 8 + tid / 8) * 4 + tid % 4;
+        reinterpret_cast<float*>(sh.bias)[at] = there ? p.dt_bias[window + tid] : 0.0F;
+        reinterpret_cast<float*>(sh.skip)[at] = there ? p.d[window + tid] : 0.0F;
+    }
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+        sh.parameter[k][tid] = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+    }
+    for (int i = 0; i < kBuffers * (kBackStage / kKept) * 2; ++i) {  // what is never fetched
+        (&sh.kept[0][0][0][0])[i * kBackThreads + tid] = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+    }
+    if (columns == 0) {
+#pragma unroll
+        for (int k = 0; k < kBuffers * 4 * kOctet; ++k) {
+            sh.raw[k / (4 * kOctet)][k / kOctet % 4][row][octet][k % kOctet] =
+                make_uint4(0, 0, 0, 0);
+        }
+    }
+    const auto take_octet = [octet](const float4(&from)[2][8], float(&to)[8]) {
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+            const float4 v = from[k][octet];
+            to[4 * k] = v.x;
+            to[4 * k + 1] = v.y;
+            to[4 * k + 2] = v.z;
+            to[4 * k + 3] = v.w;
+        }
+    };
+    // Where the thread's words of the tile's first rows lie. In shared memory, since the registers
+    // are all taken; a later row is 32 bits of offset away.
+    const auto place = [&](int which, const auto& tensor) {
+        if (tensor.data != nullptr) {
+            sh.place[which][tid] = reinterpret_cast<std::uintptr_t>(tensor.row(b, begin + row)) +
+                                   static_cast<std::uintptr_t>(column) * sizeof(T);
+        }
+    };
+    place(0, p.x);
+    place(1, p.dt_raw);
+    place(2, p.z);
+    place(3, p.dy);
+    place(4, p.dx);
+    place(5, p.ddt_raw);
+    place(6, p.dz);
+    const auto row_at = [&](int which, const auto& tensor, int first) {
+        return sh.place[which][tid] +
+               static_cast<std::int64_t>(first * static_cast<int>(sizeof(T))) *
+                   static_cast<int>(tensor.row_stride);
+    };
+    const auto put_row = [&](int which, const LaneRows<T>& tensor, int first, const float(&v)[8]) {
+        store8<kVector>(v, reinterpret_cast<T*>(row_at(which, tensor, first)), columns);
+    };
+
+    // b and c of a stage are 16-byte words too: [b or c][row][word].
+    constexpr int kWordsOfRow = kBackStates / kPerWord;
+    const bool carries_bc = tid < 2 * kBackStage * kWordsOfRow;
+    const int bc_row = tid / kWordsOfRow % kBackStage;
+    const bool bc_is_c = tid >= kBackStage * kWordsOfRow;
+    const int bc_n = tid % kWordsOfRow * kPerWord;
+    const LaneRows<const T>& bc_rows = bc_is_c ? p.c : p.b;
+    if (carries_bc) {
+        sh.place[7][tid] =
+            reinterpret_cast<std::uintptr_t>(bc_rows.row(b, begin + bc_row) + p.first_state + bc_n);
+    }
+    const int bc_stride = static_cast<int>(bc_rows.row_stride);
+    const int kept_row = p.inner * p.kept_states;
+    sh.place[8][tid] = reinterpret_cast<std::uintptr_t>(
+        p.kept + (b * ((p.length + kKept - 1) / kKept) + begin / kKept) * kept_row +
+        static_cast<std::int64_t>(e0) * p.kept_states + p.first_state + 4 * quad);
+    const auto fetch = [&](int stage) {
+        const int first = stage * kBackStage;
+        const int i = first + row;
+        if (columns > 0 && i < count) {
+            uint4(&raw)[4][kBackStage][8][kOctet] = sh.raw[stage % kBuffers];
+            const auto take = [&](int which, const auto& tensor) {
+                fetch_words<kVector>(raw[which][row][octet],
+                                     reinterpret_cast<const T*>(row_at(which, tensor, first)),
+                                     columns);
+            };
+            take(0, p.x);
+            take(1, p.dt_raw);
+            take(3, p.dy);
+            if (gate) {
+                take(2, p.z);
+            }
+        }
+        if (carries_bc && first + bc_row < count && bc_n < states) {
+            uint4(&to)[1] = *reinterpret_cast<uint4(*)[1]>(&sh.raw_bc[stage % kBuffers][tid]);
+            fetch_words<kVector>(
+                to,
+                reinterpret_cast<const T*>(
+                    sh.place[7][tid] +
+                    static_cast<std::int64_t>(first * static_cast<int>(sizeof(T))) * bc_stride),
+                states - bc_n);
+        }
+        // Kept states. Only a lane's last stage can lack its second group, which then stays zero.
+        const char* const from =
+            reinterpret_cast<const char*>(sh.place[8][tid]) +
+            static_cast<std::int64_t>(stage * (kBackStage / kKept) * 4) * kept_row;
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+            if (e0 + 8 * k < p.inner && 4 * quad < states) {
+                const char* const at = from + k * 32 * p.kept_states;
+                copy_async_16(&sh.kept[stage % kBuffers][0][k][tid], at);
+                if (first + kKept < count) {
+                    copy_async_16(&sh.kept[stage % kBuffers][1][k][tid],
+                                  at + static_cast<std::int64_t>(kept_row) * 4);
+                }
+            }
         }
         copy_async_commit();
     };
-    constexpr int kStages = kScanTile / kEndStage;
-    bool stop = false;
-    fetch(0);
-    for (int s = 0; s < kStages; ++s) {
-        unsigned live = 0;  // groups of states that still count, for the whole warp
-        if (!stop) {
+    const int stages = (count + kBackStage - 1) / kBackStage;
+    for (int first = stages * kBackStage; columns > 0 && first + row < rows; first += kBackStage) {
+        const float zero[8] = {};
+        put_row(4, p.dx, first, zero);
+        put_row(5, p.ddt_raw, first, zero);
+        if (gate) {
+            put_row(6, p.dz, first, zero);
+        }
+    }
+    if (kBuffers == 2 && stages > 0) {
+        fetch(stages - 1);
+    }
+    const unsigned even_columns = group % 2 == 0 ? 0xffffffffU : 0U;
+    const float even_one = group % 2 == 0 ? 1.0F : 0.0F;
+    unsigned position_mask[4];
 #pragma unroll
-            for (int g = 0; g < kGroups; ++g) {
-                const bool any =
-                    sum[0] * slowest[0][g] > -kVanished || sum[1] * slowest[1][g] > -kVanished;
-                live |= __any_sync(0xffffffffU, any) ? 1U << g : 0U;
-            }
+    for (int j = 0; j < 4; ++j) {
+        position_mask[j] = group / 2 == j ? 0xffffffffU : 0U;
+    }
+    if (warp == 0) {
+        sh.one[lane] = unit_fragment(lane);
+    }
+    __syncthreads();
+    const volatile uint4& one_fragment = sh.one[lane];
+    const unsigned one[4] = {one_fragment.x, one_fragment.y, one_fragment.z, one_fragment.w};
+    for (int stage = stages - 1; stage >= 0; --stage) {
+        const int first = stage * kBackStage;
+        const bool there = first + row < count;
+        uint4(&raw)[4][kBackStage][8][kOctet] = sh.raw[stage % kBuffers];
+        if (kBuffers == 1) {
+            fetch(stage);
         }
         copy_async_wait<0>();
-        if (__syncthreads_or(live != 0 ? 1 : 0) == 0) {
-            break;
-        }
-        if (s + 1 < kStages) {
-            fetch(s + 1);
-        }
-        if (live == 0) {
-            continue;
-        }
-        const StartStage<T>& stage = stages[s % 2];
-        const std::int64_t first = begin + static_cast<std::int64_t>(s) * kEndStage;
-#pragma unroll 4
-        for (int i = 0; i < kEndStage; ++i) {
-            if (first + i >= end) {
-                break;
+        // 1. Elementwise. A row past the lane's end is inert: delta 0, nothing added, no gradient.
+        if (!there) {
+            const unsigned minus_infinity = sizeof(T) == 2 ? 0xff80ff80U : 0xff800000U;
+#pragma unroll
+            for (int k = 0; k < kOctet; ++k) {
+                raw[0][row][octet][k] = make_uint4(0, 0, 0, 0);
+                raw[1][row][octet][k] =
+                    make_uint4(minus_infinity, minus_infinity, minus_infinity, minus_infinity);
+                raw[2][row][octet][k] = make_uint4(0, 0, 0, 0);
+                raw[3][row][octet][k] = make_uint4(0, 0, 0, 0);
             }
-            if (p.segment != nullptr) {
-                const std::int32_t* const ids = p.segment + b * p.segment_stride + first + i;
-                if (ids[-1] != ids[0]) {
-                    sum[0] = sum[1] = 1e30F;
-                    stop = true;
-                    break;
+        }
+        {
+            float x[8];
+            float r[8];
+            float dy[8];
+            float bias[8];
+            unpack8<T>(raw[0][row][octet], x);
+            unpack8<T>(raw[1][row][octet], r);
+            unpack8<T>(raw[3][row][octet], dy);
+            take_octet(sh.bias, bias);
+            if (gate) {
+                float z[8];
+                float w[8];
+                unpack8<T>(raw[2][row][octet], z);
+#pragma unroll
+                for (int k = 0; k < 8; ++k) {
+                    const float s = sigmoid(z[k]);
+                    w[k] = dy[k] * s;
+                    dy[k] = w[k] * z[k];
+                    w[k] *= fmaf(z[k], 1.0F - s, 1.0F);
+                }
+                // What dz takes lies where z (and in bf16 dy) has been read.
+                *reinterpret_cast<float4*>(&raw[2][row][octet][0]) =
+                    make_float4(w[0], w[1], w[2], w[3]);
+                *reinterpret_cast<float4*>(kOctet == 1 ? &raw[3][row][octet][0]
+                                                       : &raw[2][row][octet][kOctet - 1]) =
+                    make_float4(w[4], w[5], w[6], w[7]);
+            }
+            float2* const in = reinterpret_cast<float2*>(sh.in[row]) + pair;
+            float2* const out = reinterpret_cast<float2*>(sh.out[row]) + pair;
+#pragma unroll
+            for (int k = 0; k < 8; ++k) {
+                const float delta = grad_softplus<T>(r[k] + bias[k]);
+                x[k] *= delta;
+                in[2 * k] = make_float2(delta, x[k]);
+                out[2 * k] = make_float2(dy[k], delta);
+            }
+            Operand<4, kSplit> column_dx;
+            Operand<4, kSplit> column_dy;
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                column_dx.set(k, x[2 * k], x[2 * k + 1]);
+                column_dy.set(k, dy[2 * k], dy[2 * k + 1]);
+            }
+            const auto keep_columns = [&](unsigned(&to)[kBackStage][kColumnStride],
+                                          const unsigned(&v)[4]) {
+                *reinterpret_cast<uint4*>(&to[row][octet * 4]) = make_uint4(v[0], v[1], v[2], v[3]);
+            };
+            keep_columns(sh.column_dx[0], column_dx.high);
+            keep_columns(sh.column_dy[0], column_dy.high);
+            if constexpr (kSplit) {
+                keep_columns(sh.column_dx[1], column_dx.low);
+                keep_columns(sh.column_dy[1], column_dy.low);
+            }
+            if (p.segment != nullptr && there && begin + first + row > 0) {
+                const std::int32_t* const ids =
+                    p.segment + b * p.segment_stride + begin + first + row;
+                if (ids[0] != ids[-1]) {
+#pragma unroll
+                    for (int k = 0; k < 8; ++k) {
+                        in[2 * k].x = __int_as_float(0x7f800000);  // a = 0
+                    }
                 }
             }
-            float dx[2];
-            float delta[2];
-#pragma unroll
-            for (int k = 0; k < 2; ++k) {
-                delta[k] = softplus(to_float(stage.dt[i][channel[k]]) + bias[k]);
-                dx[k] = to_float(stage.dy[i][channel[k]]);
-                if (p.z.data != nullptr) {
-                    const float z = to_float(stage.z[i][channel[k]]);
-                    dx[k] *= z * sigmoid(z);
-                }
-                sum[k] += delta[k];
+        }
+        if (carries_bc) {
+            float value[8];
+            unpack8<__nv_bfloat16>(&sh.raw_bc[stage % kBuffers][tid], value);
+            if constexpr (sizeof(T) == 4) {
+                const float4 v =
+                    *reinterpret_cast<const float4*>(&sh.raw_bc[stage % kBuffers][tid]);
+                value[0] = v.x;
+                value[1] = v.y;
+                value[2] = v.z;
+                value[3] = v.w;
             }
+            float* const to = (bc_is_c ? sh.c : sh.b)[bc_row] + bc_n;
 #pragma unroll
-            for (int g = 0; g < kGroups; ++g) {
-                if ((live >> g & 1U) != 0) {
-                    const float4 b4 =
-                        *reinterpret_cast<const float4*>(&b_stage[s % 2][i][g * kGroup]);
-                    const float bs[kGroup] = {b4.x, b4.y, b4.z, b4.w};
+            for (int k = 0; k < kPerWord; ++k) {
+                to[k] = first + bc_row < count && bc_n + k < states ? value[k] : 0.0F;
+            }
+        }
+        __syncthreads();
+        if (kBuffers == 2 && stage > 0) {
+            fetch(stage - 1);
+        }
+        // 2. The recurrence, eight positions forward, eight back.
+#pragma unroll 1
+        for (int t0 = kBackStage - kKept; t0 >= 0; t0 -= kKept) {
+            const float4 kept0 = sh.kept[stage % kBuffers][t0 / kKept][0][tid];
+            const float4 kept1 = sh.kept[stage % kBuffers][t0 / kKept][1][tid];
+            float h[2][4] = {{kept0.x, kept0.y, kept0.z, kept0.w},
+                             {kept1.x, kept1.y, kept1.z, kept1.w}};
+            const float4* const in = &sh.in[t0][warp * 9 + group];
+            const float4* const out = &sh.out[t0][warp * 9 + group];
+            const float4* const bs = reinterpret_cast<const float4*>(&sh.b[t0][4 * quad]);
+            const float4* const cs = reinterpret_cast<const float4*>(&sh.c[t0][4 * quad]);
+            float4* const sum = &sh.sum[0][t0 / 2][warp * 9 + group];
+            float2* const bc = &sh.bc[warp][0][t0 + quad][group];
+            float a[kKept][2][4];
+            float ah[kKept][2][4];
+            // Operands of eight columns, with those of even, of odd positions only.
+            struct Columns {
+                Operand<2, kSplit> even, odd;
+            };
+            const auto masked = [&](const Operand<2, kSplit>& all) {
+                Columns to = {all, all};
+                to.even.mask(even_columns);
+                to.odd.mask(~even_columns);
+                return to;
+            };
+            const auto columns_of_states = [&](const float(&from)[kBackStage][kBackStates]) {
+                const float4 v = *reinterpret_cast<const float4*>(&from[t0 + group][4 * quad]);
+                Operand<2, kSplit> all;
+                all.set(0, v.x, v.y);
+                all.set(1, v.z, v.w);
+                return masked(all);
+            };
+            // Columns 2j, 2j + 1: channels 0..7, 8..15 at position j of four.
+            const auto channels_at = [&](const auto& from, int t) {
+                Operand<1, kSplit> at;
+                at.high[0] = from[0][t0 + t + group / 2][warp * 8 + group % 2 * 4 + quad];
+                if constexpr (kSplit) {
+                    at.low[0] = from[1][t0 + t + group / 2][warp * 8 + group % 2 * 4 + quad];
+                }
+                return at;
+            };
+            // Adds position t's sums over channels to those of its four; the rows of a half are
+            // both its states' for channels 0..7 and, eight further, for channels 8..15.
+            float d_low[4];
+            float d_high[4];
+            Operand<2, kSplit> low;
+            Operand<2, kSplit> high;
+            const auto sum_channels = [&](const Operand<1, kSplit>& four, int t, bool is_first) {
+                Operand<1, kSplit> at = four;
+                at.mask(position_mask[t % 4]);
+                if (is_first) {
+                    multiply<false>(d_low, low, at);
+                    multiply<false>(d_high, high, at);
+                } else {
+                    multiply<true>(d_low, low, at);
+                    multiply<true>(d_high, high, at);
+                }
+            };
+            const auto fragment_of = [&](const float(&v)[2][4]) {
+                Operand<4, kSplit> fragment;
+                fragment.set(0, v[0][0], v[0][1]);
+                fragment.set(1, v[1][0], v[1][1]);
+                fragment.set(2, v[0][2], v[0][3]);
+                fragment.set(3, v[1][2], v[1][3]);
+                return fragment;
+            };
+            // Column t of a product is position t's; t and t + 1 are one thread's neighbours.
+            const auto put = [&](float4* to, int t, const float(&d)[4]) {
+                if (quad == t / 2) {
+                    *to = make_float4(d[0], d[1], d[2], d[3]);
+                }
+            };
+            // The products with transposes come a step late: their operand takes its time.
+            {
+                const Columns c_columns = columns_of_states(sh.c);
+                Operand<1, kSplit> dy_four;
+                float d[4];
+                float4 flow = in[0];
+                float4 b4 = bs[0];
 #pragma unroll
-                    for (int k = 0; k < 2; ++k) {
+                for (int t = 0; t <= kKept; ++t) {
+                    const float4 now = flow;
+                    const float bn[4] = {b4.x, b4.y, b4.z, b4.w};
+                    if (t + 1 < kKept) {
+                        flow = in[(t + 1) * kPairStride];
+                        b4 = bs[(t + 1) * (kBackStates / 4)];
+                    }
+                    if (t < kKept) {
 #pragma unroll
-                        for (int n = 0; n < kGroup; ++n) {
-                            float& state = h[k][g * kGroup + n];
-                            state = fmaf(exp2_approx(sum[k] * a2[k][g * kGroup + n]), bs[n] * dx[k],
-                                         state);
+                        for (int i = 0; i < 4; ++i) {
+                            a[t][0][i] = exp2_approx(now.x * a2[0][i]);
+                            a[t][1][i] = exp2_approx(now.z * a2[1][i]);
+                            ah[t][0][i] = a[t][0][i] * h[0][i];
+                            ah[t][1][i] = a[t][1][i] * h[1][i];
+                            h[0][i] = fmaf(bn[i], now.y, ah[t][0][i]);
+                            h[1][i] = fmaf(bn[i], now.w, ah[t][1][i]);
+                        }
+                    }
+                    if (t > 0) {
+                        sum_channels(dy_four, t - 1, t % 4 == 1);
+                    }
+                    if (t % 4 == 0) {
+                        if (t > 0) {
+                            bc[(kBackStage + t - 4) * 8] =
+                                make_float2(d_low[0] + d_low[3], d_high[0] + d_high[3]);
+                        }
+                        if (t < kKept) {
+                            dy_four = channels_at(sh.column_dy, t);
+                        }
+                    }
+                    if (t < kKept) {
+                        const Operand<4, kSplit> fragment = fragment_of(h);
+                        low = transpose<0>(fragment, one);
+                        high = transpose<1>(fragment, one);
+                        if (t % 2 == 0) {
+                            multiply<false>(d, fragment, c_columns.even);
+                        } else {
+                            multiply<true>(d, fragment, c_columns.odd);
+                            put(sum + t / 2 * kPairStride, t - 1, d);
+                        }
+                    }
+                }
+            }
+            {
+                const Columns b_columns = columns_of_states(sh.b);
+                Operand<1, kSplit> dx_four;
+                float d[4];
+                float d_decay[4];
+                float4 flow = out[(kKept - 1) * kPairStride];
+                float4 c4 = cs[(kKept - 1) * (kBackStates / 4)];
+#pragma unroll
+                for (int t = kKept - 1; t >= -1; --t) {
+                    const float4 now = flow;
+                    const float cn[4] = {c4.x, c4.y, c4.z, c4.w};
+                    if (t > 0) {
+                        flow = out[(t - 1) * kPairStride];
+                        c4 = cs[(t - 1) * (kBackStates / 4)];
+                    }
+                    float gn[2][4];
+                    float decay[2] = {};
+                    if (t >= 0) {
+#pragma unroll
+                        for (int i = 0; i < 4; ++i) {
+                            gn[0][i] = fmaf(cn[i], now.x, ag[0][i]);
+                            gn[1][i] = fmaf(cn[i], now.z, ag[1][i]);
+                            const float gah0 = gn[0][i] * ah[t][0][i];
+                            const float gah1 = gn[1][i] * ah[t][1][i];
+                            ag[0][i] = gn[0][i] * a[t][0][i];
+                            ag[1][i] = gn[1][i] * a[t][1][i];
+                            da[0][i] = fmaf(now.y, gah0, da[0][i]);
+                            da[1][i] = fmaf(now.w, gah1, da[1][i]);
+                            decay[0] = fmaf(a2[0][i], gah0, decay[0]);
+                            decay[1] = fmaf(a2[1][i], gah1, decay[1]);
+                        }
+                    }
+                    if (t < kKept - 1) {
+                        sum_channels(dx_four, t + 1, (t + 1) % 4 == 3);
+                    }
+                    if ((t + 1) % 4 == 0) {
+                        if (t < kKept - 1) {
+                            bc[(t + 1) * 8] =
+                                make_float2(d_low[0] + d_low[3], d_high[0] + d_high[3]);
+                        }
+                        if (t >= 0) {
+                            dx_four = channels_at(sh.column_dx, t - 3);
+                        }
+                    }
+                    if (t >= 0) {
+                        const Operand<4, kSplit> fragment = fragment_of(gn);
+                        low = transpose<0>(fragment, one);
+                        high = transpose<1>(fragment, one);
+                        if (t % 2 == 1) {
+                            multiply<false>(d, fragment, b_columns.odd);
+                            sum_group<false, kSplit>(d_decay, decay[0], decay[1], 1.0F - even_one);
+                        } else {
+                            multiply<true>(d, fragment, b_columns.even);
+                            sum_group<true, kSplit>(d_decay, decay[0], decay[1], even_one);
+                            constexpr int kNext = kBackStage / 2 * kPairStride;
+                            put(sum + kNext + t / 2 * kPairStride, t, d);
+                            put(sum + 2 * kNext + t / 2 * kPairStride, t, d_decay);
                         }
                     }
                 }
             }
         }
-    }
-#pragma unroll
-    for (int k = 0; k < 2; ++k) {
-        if (mine[k]) {
-            const std::int64_t at =
-                (static_cast<std::int64_t>(b) * p.tiles + tile) * p.inner + window + channel[k];
-            g.tile_delta[at] = sum[k];
-#pragma unroll
-            for (int n = 0; n < N; ++n) {
-                if (n < p.states) {
-                    g.tile_dstate_own[at * p.states + n] = h[k][n];
-                }
-            }
-        }
-    }
-}
-
-/// From the right: the state gradient at each tile's end, from each tile's own part.
-template <class T>
-__global__ void __launch_bounds__(256) selective_scan_combine_gradient_kernel(ScanGradParams<T> g) {
-    const ScanParams<T>& p = g.in;
-    const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * 256 + threadIdx.x;
-    const std::int64_t lane_states = static_cast<std::int64_t>(p.inner) * p.states;
-    if (i >= g.batch * lane_states) {
-        return;
-    }
-    const std::int64_t b = i / lane_states;
-    const std::int64_t en = i % lane_states;
-    const float a2 = -expf(p.a_log[en]) * kLog2e;
-    float carry = g.dstate_out != nullptr ? g.dstate_out[b * lane_states + en] : 0.0F;
-    float* const own = g.tile_dstate_own + b * p.tiles * lane_states + en;
-    const float* const delta = g.tile_delta + b * p.tiles * p.inner + en / p.states;
-    constexpr int kAhead = 8;
-    for (int last = p.tiles - 1; last >= 0; last -= kAhead) {
-        float parts[kAhead];
-        float sums[kAhead];
-#pragma unroll
-        for (int k = 0; k < kAhead; ++k) {
-            const bool there = last - k >= 1;
-            parts[k] = there ? own[(last - k) * lane_states] : 0.0F;
-            sums[k] = there ? delta[static_cast<std::int64_t>(last - k) * p.inner] : 0.0F;
-        }
-#pragma unroll
-        for (int k = 0; k < kAhead; ++k) {
-            if (last - k >= 0) {
-                own[(last - k) * lane_states] = carry;
-                carry = fmaf(exp2_approx(a2 * sums[k]), carry, parts[k]);
-            }
-        }
-    }
-}
-
-/// db and dc: the blocks' partials added in order.
-template <class T>
-__global__ void selective_scan_sum_bc_kernel(const float* partial,
-                                             int blocks,
-                                             std::int64_t rows,
-                                             std::int64_t length,
-                                             int states,
-                                             int kernel_states,
-                                             Rows<T> db,
-                                             Rows<T> dc) {
-    const std::int64_t width = 2 * kernel_states;
-    for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-         i < rows * width; i += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
-        float total = 0.0F;
-        for (int k = 0; k < blocks; ++k) {
-            total += partial[k * rows * width + i];
-        }
-        const std::int64_t row = i / width;
-        const int column = static_cast<int>(i % width);
-        const int n = column % kernel_states;
-        if (n < states) {
-            (column < kernel_states ? db : dc).row(row / length, row % length)[n] =
-                static_cast<T>(total);
-        }
-    }
-}
-
-/// Shared memory of the backward kernel; rows padded so that neighbours start in other banks.
-struct BackShared {
-    float delta[kKept][kBackChannels + 4];
-    float x[kKept][kBackChannels + 4];
-    float dy[kKept][kBackChannels + 4];  // of the ungated output
-    float out[kKept][kBackChannels + 4];
-    float du[kKept][kBackChannels + 4];
-    float dd[kKept][kBackChannels + 4];
-    float b[kKept][16];
-    float c[kKept][16];
-    float a2[kBackChannels][20];
-    float ag[kBackChannels][20];
-    float da[kBackChannels][20];
-    float sum[kBackThreads / 32][kKept][32];
-};
-
-template <class T, int N, bool kGate>
-__global__ void __launch_bounds__(kBackThreads, 2)
-    selective_scan_backward_kernel(ScanGradParams<T> g) {
-    static_assert(N == 16 && kKept == 8, "one lane pair owns sixteen states");
-    extern __shared__ __align__(16) unsigned char shared[];
-    BackShared& sh = *reinterpret_cast<BackShared*>(shared);
-    auto& s_delta = sh.delta;
-    auto& s_x = sh.x;
-    auto& s_dy = sh.dy;
-    auto& s_out = sh.out;
-    auto& s_du = sh.du;
-    auto& s_dd = sh.dd;
-    auto& s_b = sh.b;
-    auto& s_c = sh.c;
-    auto& s_a2 = sh.a2;
-    auto& s_ag = sh.ag;
-    auto& s_da = sh.da;
-    auto& s_sum = sh.sum;
-    const ScanParams<T>& p = g.in;
-    const int tile = static_cast<int>(blockIdx.x);
-    const int b = static_cast<int>(blockIdx.z);
-    const int window = static_cast<int>(blockIdx.y) * kBackChannels;
-    const int tid = static_cast<int>(threadIdx.x);
-    const int warp = tid / 32;
-    const int lane = tid % 32;
-    const std::int64_t begin = static_cast<std::int64_t>(tile) * kScanTile;
-    const std::int64_t end = min(begin + kScanTile, p.length);
-    const std::int64_t lane_end = valid_length(p, b);
-    const std::int64_t kept_rows = (p.length + kKept - 1) / kKept;
-
-    for (int i = tid; i < kBackChannels * N; i += kBackThreads) {
-        const int e = window + i / N;
-        const int n = i % N;
-        const bool there = e < p.inner && n < p.states;
-        s_a2[i / N][n] =
-            there ? -expf(p.a_log[static_cast<std::int64_t>(e) * p.states + n]) * kLog2e : 0.0F;
-        s_ag[i / N][n] =
-            there ? g.tile_dstate_own[((static_cast<std::int64_t>(b) * p.tiles + tile) * p.inner +
-                                       e) *
-                                          p.states +
-                                      n]
-                  : 0.0F;
-        s_da[i / N][n] = 0.0F;
-    }
-
-    // Phases 1 and 3: a thread owns eight neighbouring channels of one of the eight rows.
-    const int row = tid / 16;
-    const int column = tid % 16 * 8;
-    float bias[8];
-    float skip[8];
-    float sum_d[8] = {};
-    float sum_bias[8] = {};
-#pragma unroll
-    for (int k = 0; k < 8; ++k) {
-        const int e = min(window + column + k, p.inner - 1);
-        bias[k] = p.dt_bias[e];
-        skip[k] = p.d[e];
-    }
-    const bool columns_there = window + column < p.inner;
-    struct Octet {
-        T v[8];
-    };
-    Octet x8{}, dt8{}, z8{}, dy8{};
-    const auto fetch = [&](std::int64_t first) {
-        const std::int64_t t = first + row;
-        if (columns_there && t < min(end, lane_end)) {
-            const int at = window + column;
-            const auto take = [&](Octet& to, const T* from) {
-                if constexpr (sizeof(T) == 2) {
-                    *reinterpret_cast<uint4*>(to.v) = *reinterpret_cast<const uint4*>(from);
-                } else {
-                    reinterpret_cast<uint4*>(to.v)[0] = reinterpret_cast<const uint4*>(from)[0];
-                    reinterpret_cast<uint4*>(to.v)[1] = reinterpret_cast<const uint4*>(from)[1];
-                }
-            };
-            take(x8, p.x.row(b, t) + at);
-            take(dt8, p.dt_raw.row(b, t) + at);
-            if constexpr (kGate) {
-                take(z8, p.z.row(b, t) + at);
-            }
-            take(dy8, g.dy.row(b, t) + at);
-        }
-    };
-    // Phase 2: lane pairs own a channel, one half of its states each.
-    const int half = lane % 2;
-    const int n0 = half * 8;
-
-    const std::int64_t last = begin + (end - begin - 1) / kKept * kKept;
-    fetch(last);
-    for (std::int64_t first = last; first >= begin; first -= kKept) {
-        const bool row_there = first + row < min(end, lane_end) && columns_there;
-        float h_kept[kBackGroups][8];
-#pragma unroll
-        for (int m = 0; m < kBackGroups; ++m) {
-            const int e = min(window + warp * 16 * kBackGroups + m * 16 + lane / 2, p.inner - 1);
-            const float4* const from = reinterpret_cast<const float4*>(
-                g.kept +
-                ((static_cast<std::int64_t>(b) * kept_rows + first / kKept) * p.inner + e) * N +
-                n0);
-            const float4 low = from[0];
-            const float4 high = from[1];
-            h_kept[m][0] = low.x;
-            h_kept[m][1] = low.y;
-            h_kept[m][2] = low.z;
-            h_kept[m][3] = low.w;
-            h_kept[m][4] = high.x;
-            h_kept[m][5] = high.y;
-            h_kept[m][6] = high.z;
-            h_kept[m][7] = high.w;
-        }
-        // 1. rows to shared memory; a row past the lane's end is inert: a = 1, nothing added, no
-        // gradient
-        float x[8], delta[8], r[8], z[8], dout[8], dg[8];
+        __syncthreads();
+        // 3. Rows out.
+        constexpr int kNext = kBackStage / 2 * kPairStride * 4;
+        const float* const sum =
+            reinterpret_cast<const float*>(&sh.sum[0][row / 2][octet / 2 * 9]) + octet % 2 * 2 +
+            row % 2;
+        float y[8];
+        float du[8];
+        float decay[8];
 #pragma unroll
         for (int k = 0; k < 8; ++k) {
-            x[k] = row_there ? to_float(x8.v[k]) : 0.0F;
-            r[k] = row_there ? to_float(dt8.v[k]) + bias[k] : 0.0F;
-            delta[k] = row_there ? softplus(r[k]) : 0.0F;
-            dout[k] = row_there ? to_float(dy8.v[k]) : 0.0F;
-            dg[k] = dout[k];
-            if constexpr (kGate) {
-                z[k] = row_there ? to_float(z8.v[k]) : 0.0F;
-                dg[k] = dout[k] * z[k] * sigmoid(z[k]);
-            }
-        }
-#pragma unroll
-        for (int k = 0; k < 8; k += 4) {
-            *reinterpret_cast<float4*>(&s_delta[row][column + k]) =
-                make_float4(delta[k], delta[k + 1], delta[k + 2], delta[k + 3]);
-            *reinterpret_cast<float4*>(&s_x[row][column + k]) =
-                make_float4(x[k], x[k + 1], x[k + 2], x[k + 3]);
-            *reinterpret_cast<float4*>(&s_dy[row][column + k]) =
-                make_float4(dg[k], dg[k + 1], dg[k + 2], dg[k + 3]);
+            y[k] = sum[4 * k];
+            du[k] = sum[4 * k + kNext];
+            decay[k] = sum[4 * k + 2 * kNext];
         }
         {
-            const int i = tid;  // kKept·N = 128 of each
-            const std::int64_t t = first + i / N;
-            const bool there = t < min(end, lane_end) && i % N < p.states;
-            s_b[i / N][i % N] = there ? to_float(p.b.row(b, t)[i % N]) : 0.0F;
-            s_c[i / N][i % N] = there ? to_float(p.c.row(b, t)[i % N]) : 0.0F;
+            float4 total = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+#pragma unroll
+            for (int w = 0; w < kBackWarps; ++w) {
+                const float4 v = reinterpret_cast<const float4*>(&sh.bc[w][0][0][0])[tid];
+                total = make_float4(total.x + v.x, total.y + v.y, total.z + v.z, total.w + v.w);
+            }
+            const std::int64_t place =
+                (static_cast<std::int64_t>(window_index) * p.batch + b) * p.stages +
+                begin / kBackStage + stage;
+            store_16(p.bc_parts + place * (2 * kBackStates * kBackStage) + tid * 4, total.x,
+                     total.y, total.z, total.w);
         }
-        __syncthreads();
-        const Octet dt_now = dt8;
-        const Octet z_now = z8;
-        const Octet dy_now = dy8;
-        if (first > begin) {
-            fetch(first - kKept);
+        if (first + row >= rows || columns == 0) {
+            continue;
         }
-        // 2. the recurrence
-        float h_mid[kBackGroups][8];
-#pragma unroll
-        for (int m = 0; m < kBackGroups; ++m) {
-            const int ch = warp * 16 * kBackGroups + m * 16 + lane / 2;
-            float a2[8];
-            *reinterpret_cast<float4*>(&a2[0]) = *reinterpret_cast<const float4*>(&s_a2[ch][n0]);
-            *reinterpret_cast<float4*>(&a2[4]) =
-                *reinterpret_cast<const float4*>(&s_a2[ch][n0 + 4]);
-#pragma unroll
-            for (int n = 0; n < 8; ++n) {
-                h_mid[m][n] = h_kept[m][n];
-            }
-#pragma unroll
-            for (int i = 0; i < kHistory; ++i) {
-                const float d = s_delta[i][ch];
-                const float dx = d * s_x[i][ch];
-                float bs[8];
-                *reinterpret_cast<float4*>(&bs[0]) = *reinterpret_cast<const float4*>(&s_b[i][n0]);
-                *reinterpret_cast<float4*>(&bs[4]) =
-                    *reinterpret_cast<const float4*>(&s_b[i][n0 + 4]);
-#pragma unroll
-                for (int n = 0; n < 8; ++n) {
-                    h_mid[m][n] = fmaf(bs[n], dx, exp2_approx(d * a2[n]) * h_mid[m][n]);
-                }
-            }
-        }
-#pragma unroll
-        for (int part = 1; part >= 0; --part) {
-            float acc_b[kHistory][8];
-            float acc_c[kHistory][8];
-#pragma unroll
-            for (int m = 0; m < kBackGroups; ++m) {
-                const int ch = warp * 16 * kBackGroups + m * 16 + lane / 2;
-                float a2[8], ag[8], da[8], h[8];
-                *reinterpret_cast<float4*>(&a2[0]) =
-                    *reinterpret_cast<const float4*>(&s_a2[ch][n0]);
-                *reinterpret_cast<float4*>(&a2[4]) =
-                    *reinterpret_cast<const float4*>(&s_a2[ch][n0 + 4]);
-                float a[kHistory][8];
-                float ah[kHistory][8];
-                float out[kHistory];
-#pragma unroll
-                for (int n = 0; n < 8; ++n) {
-                    h[n] = part == 1 ? h_mid[m][n] : h_kept[m][n];
-                }
-#pragma unroll
-                for (int i = 0; i < kHistory; ++i) {
-                    const int t = part * kHistory + i;
-                    const float d = s_delta[t][ch];
-                    const float dx = d * s_x[t][ch];
-                    const float dyv = s_dy[t][ch];
-                    float bs[8], cs[8];
-                    *reinterpret_cast<float4*>(&bs[0]) =
-                        *reinterpret_cast<const float4*>(&s_b[t][n0]);
-                    *reinterpret_cast<float4*>(&bs[4]) =
-                        *reinterpret_cast<const float4*>(&s_b[t][n0 + 4]);
-                    *reinterpret_cast<float4*>(&cs[0]) =
-                        *reinterpret_cast<const float4*>(&s_c[t][n0]);
-                    *reinterpret_cast<float4*>(&cs[4]) =
-                        *reinterpret_cast<const float4*>(&s_c[t][n0 + 4]);
-                    out[i] = 0.0F;
-#pragma unroll
-                    for (int n = 0; n < 8; ++n) {
-                        a[i][n] = exp2_approx(d * a2[n]);
-                        ah[i][n] = a[i][n] * h[n];
-                        h[n] = fmaf(bs[n], dx, ah[i][n]);
-                        out[i] = fmaf(cs[n], h[n], out[i]);
-                        acc_c[i][n] = m == 0 ? dyv * h[n] : fmaf(dyv, h[n], acc_c[i][n]);
-                    }
-                }
-                *reinterpret_cast<float4*>(&ag[0]) =
-                    *reinterpret_cast<const float4*>(&s_ag[ch][n0]);
-                *reinterpret_cast<float4*>(&ag[4]) =
-                    *reinterpret_cast<const float4*>(&s_ag[ch][n0 + 4]);
-                *reinterpret_cast<float4*>(&da[0]) =
-                    *reinterpret_cast<const float4*>(&s_da[ch][n0]);
-                *reinterpret_cast<float4*>(&da[4]) =
-                    *reinterpret_cast<const float4*>(&s_da[ch][n0 + 4]);
-                float du[kHistory];
-                float dd[kHistory];
-#pragma unroll
-                for (int i = kHistory - 1; i >= 0; --i) {
-                    const int t = part * kHistory + i;
-                    const float d = s_delta[t][ch];
-                    const float dx = d * s_x[t][ch];
-                    const float dyv = s_dy[t][ch];
-                    float bs[8], cs[8];
-                    *reinterpret_cast<float4*>(&bs[0]) =
-                        *reinterpret_cast<const float4*>(&s_b[t][n0]);
-                    *reinterpret_cast<float4*>(&bs[4]) =
-                        *reinterpret_cast<const float4*>(&s_b[t][n0 + 4]);
-                    *reinterpret_cast<float4*>(&cs[0]) =
-                        *reinterpret_cast<const float4*>(&s_c[t][n0]);
-                    *reinterpret_cast<float4*>(&cs[4]) =
-                        *reinterpret_cast<const float4*>(&s_c[t][n0 + 4]);
-                    du[i] = 0.0F;
-                    dd[i] = 0.0F;
-#pragma unroll
-                    for (int n = 0; n < 8; ++n) {
-                        const float gn = fmaf(cs[n], dyv, ag[n]);
-                        du[i] = fmaf(bs[n], gn, du[i]);
-                        const float gah = gn * ah[i][n];
-                        dd[i] = fmaf(a2[n], gah, dd[i]);
-                        da[n] = fmaf(d, gah, da[n]);
-                        acc_b[i][n] = m == 0 ? gn * dx : fmaf(gn, dx, acc_b[i][n]);
-                        ag[n] = a[i][n] * gn;
-                    }
-                }
-                *reinterpret_cast<float4*>(&s_ag[ch][n0]) =
-                    *reinterpret_cast<const float4*>(&ag[0]);
-                *reinterpret_cast<float4*>(&s_ag[ch][n0 + 4]) =
-                    *reinterpret_cast<const float4*>(&ag[4]);
-                *reinterpret_cast<float4*>(&s_da[ch][n0]) =
-                    *reinterpret_cast<const float4*>(&da[0]);
-                *reinterpret_cast<float4*>(&s_da[ch][n0 + 4]) =
-                    *reinterpret_cast<const float4*>(&da[4]);
-#pragma unroll
-                for (int i = 0; i < kHistory; ++i) {
-                    const float out_both = out[i] + __shfl_xor_sync(0xffffffffU, out[i], 1);
-                    const float du_both = du[i] + __shfl_xor_sync(0xffffffffU, du[i], 1);
-                    const float dd_both = dd[i] + __shfl_xor_sync(0xffffffffU, dd[i], 1);
-                    const int t = part * kHistory + i;
-                    if (half == 0) {
-                        s_out[t][ch] = out_both;
-                        s_dd[t][ch] = dd_both;
-                    } else {
-                        s_du[t][ch] = du_both;
-                    }
-                }
-            }
-            // Over the sixteen channels of the warp: each step halves the values that a lane still
-            // holds.
-            float value[2 * kHistory * 8];  // [t][b or c][n]
-#pragma unroll
-            for (int i = 0; i < kHistory; ++i) {
-#pragma unroll
-                for (int n = 0; n < 8; ++n) {
-                    value[(i * 2) * 8 + n] = acc_b[i][n];
-                    value[(i * 2 + 1) * 8 + n] = acc_c[i][n];
-                }
-            }
-#pragma unroll
-            for (int bit = 16, count = 64; bit >= 2; bit /= 2, count /= 2) {
-                const bool upper = (lane & bit) != 0;
-#pragma unroll
-                for (int i = 0; i < count / 2; ++i) {
-                    const float keep = upper ? value[i + count / 2] : value[i];
-                    const float give = upper ? value[i] : value[i + count / 2];
-                    value[i] = keep + __shfl_xor_sync(0xffffffffU, give, bit);
-                }
-            }
-            // A lane now holds four values: index bits from lane bits 16, 8, 4, 2, highest first.
-            const int base = ((lane >> 4 & 1) << 5) | ((lane >> 3 & 1) << 4) |
-                             ((lane >> 2 & 1) << 3) | ((lane >> 1 & 1) << 2);
-            const int i = base / 16;
-            const int which = base / 8 % 2;
-            const int n = base % 8;
-            *reinterpret_cast<float4*>(&s_sum[warp][part * kHistory + i][which * N + n0 + n]) =
-                make_float4(value[0], value[1], value[2], value[3]);
-        }
-        __syncthreads();
-        // 3. rows out
-        for (int i = tid; i < kKept * 2 * N; i += kBackThreads) {
-            const std::int64_t t = first + i / (2 * N);
-            float total = 0.0F;
-#pragma unroll
-            for (int w = 0; w < kBackThreads / 32; ++w) {
-                total += s_sum[w][i / (2 * N)][i % (2 * N)];
-            }
-            if (t < end) {
-                g.bc_partial[((static_cast<std::int64_t>(blockIdx.y) * g.batch + b) * p.length +
-                              t) *
-                                 2 * N +
-                             i % (2 * N)] = total;
-            }
-        }
-        if (columns_there && first + row < end) {
-            Octet dx_out, ddt_out, dz_out;
+        if (!kVector && p.state_sums != nullptr) {
+            const std::int64_t lane_rows = static_cast<std::int64_t>(p.batch) * p.length;
+            float* const sums =
+                p.state_sums + (b * p.length + begin + first + row) * p.inner + column;
+            const bool more = p.first_state + kBackStates < p.states;
 #pragma unroll
             for (int k = 0; k < 8; ++k) {
-                const float xv = s_x[row][column + k];
-                const float dv = s_delta[row][column + k];
-                const float dgv = s_dy[row][column + k];
-                const float du = s_du[row][column + k];
-                const float rv = to_float(dt_now.v[k]) + bias[k];
-                const float ddelta = fmaf(xv, du, s_dd[row][column + k] * 0.69314718F);
-                const float dr = row_there ? ddelta * sigmoid(rv) : 0.0F;
-                dx_out.v[k] = static_cast<T>(fmaf(skip[k], dgv, dv * du));
-                ddt_out.v[k] = static_cast<T>(dr);
-                if constexpr (kGate) {
-                    const float zv = to_float(z_now.v[k]);
-                    const float s = sigmoid(zv);
-                    const float y = fmaf(skip[k], xv, s_out[row][column + k]);
-                    dz_out.v[k] = static_cast<T>(row_there ? to_float(dy_now.v[k]) * y * s *
-                                                                 (1.0F + zv * (1.0F - s))
-                                                           : 0.0F);
+                if (k < columns) {
+                    float* const at[3] = {sums + k, sums + lane_rows * p.inner + k,
+                                          sums + 2 * lane_rows * p.inner + k};
+                    if (p.first_state > 0) {
+                        y[k] += *at[0];
+                        du[k] += *at[1];
+                        decay[k] += *at[2];
+                    }
+                    if (more) {
+                        *at[0] = y[k];
+                        *at[1] = du[k];
+                        *at[2] = decay[k];
+                    }
                 }
-                sum_d[k] = fmaf(dgv, xv, sum_d[k]);
-                sum_bias[k] += dr;
             }
-            const auto put = [&](const Octet& from, T* to) {
-                if constexpr (sizeof(T) == 2) {
-                    *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from.v);
-                } else {
-                    reinterpret_cast<uint4*>(to)[0] = reinterpret_cast<const uint4*>(from.v)[0];
-                    reinterpret_cast<uint4*>(to)[1] = reinterpret_cast<const uint4*>(from.v)[1];
-                }
-            };
-            const std::int64_t t = first + row;
-            put(dx_out, g.dx.row(b, t) + window + column);
-            put(ddt_out, g.ddt_raw.row(b, t) + window + column);
-            if constexpr (kGate) {
-                put(dz_out, g.dz.row(b, t) + window + column);
+            if (more) {
+                continue;
             }
         }
-        __syncthreads();
-    }
-    const std::int64_t tile_row = static_cast<std::int64_t>(b) * p.tiles + tile;
-    for (int i = tid; i < kBackChannels * N; i += kBackThreads) {
-        const int e = window + i / N;
-        const int n = i % N;
-        if (e < p.inner && n < p.states) {
-            g.a_partial[(tile_row * p.inner + e) * p.states + n] =
-                s_da[i / N][n] * s_a2[i / N][n] * 0.69314718F;
-            if (tile == 0 && g.dstate_in != nullptr) {
-                g.dstate_in[(static_cast<std::int64_t>(b) * p.inner + e) * p.states + n] =
-                    s_ag[i / N][n];
-            }
-        }
-    }
-    // The eight rows' sums of d and dt_bias, through shared memory that is free now.
+        float x[8];
+        float dr[8];
+        float skip[8];
+        float sum_d[8];
+        const float2* const out = reinterpret_cast<const float2*>(sh.out[row]) + pair;
+        unpack8<T>(raw[0][row][octet], x);
+        take_octet(sh.skip, skip);
+        if constexpr (sizeof(T) == 4) {
+            float bias[8];
+            unpack8<T>(raw[1][row][octet], dr);
+            take_octet(sh.bias, bias);
 #pragma unroll
-    for (int k = 0; k < 8; ++k) {
-        s_delta[row][column + k] = sum_d[k];
-        s_x[row][column + k] = sum_bias[k];
+            for (int k = 0; k < 8; ++k) {
+                dr[k] = sigmoid(dr[k] + bias[k]);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+            const float2 dy_delta = out[2 * k];
+            if constexpr (sizeof(T) == 2) {  // the cancellation is below bf16
+                dr[k] = 1.0F - exp2_approx(dy_delta.y * -kLog2e);
+            }
+            dr[k] *= fmaf(x[k], du[k], decay[k] * kLn2);
+            du[k] = fmaf(skip[k], dy_delta.x, dy_delta.y * du[k]);
+            y[k] = fmaf(skip[k], x[k], y[k]);
+            sum_d[k] = dy_delta.x * x[k];
+        }
+        put_row(4, p.dx, first, du);
+        put_row(5, p.ddt_raw, first, dr);
+        if (gate) {
+            const float4 low = *reinterpret_cast<const float4*>(&raw[2][row][octet][0]);
+            const float4 high = *reinterpret_cast<const float4*>(
+                kOctet == 1 ? &raw[3][row][octet][0] : &raw[2][row][octet][kOctet - 1]);
+            const float dz[8] = {y[0] * low.x,  y[1] * low.y,  y[2] * low.z,  y[3] * low.w,
+                                 y[4] * high.x, y[5] * high.y, y[6] * high.z, y[7] * high.w};
+            put_row(6, p.dz, first, dz);
+        }
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+            float4& to_d = sh.parameter[k][tid];
+            float4& to_bias = sh.parameter[2 + k][tid];
+            const float4 d4 = to_d;
+            const float4 bias4 = to_bias;
+            to_d = make_float4(d4.x + sum_d[4 * k], d4.y + sum_d[4 * k + 1],
+                               d4.z + sum_d[4 * k + 2], d4.w + sum_d[4 * k + 3]);
+            to_bias = make_float4(bias4.x + dr[4 * k], bias4.y + dr[4 * k + 1],
+                                  bias4.z + dr[4 * k + 2], bias4.w + dr[4 * k + 3]);
+        }
+    }
+
+    const std::int64_t tile_row = static_cast<std::int64_t>(b) * p.tiles + tile;
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+        const int e = e0 + 8 * k;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const int n = 4 * quad + i;
+            if (e < p.inner && n < states) {
+                p.a_parts[(tile_row * p.inner + e) * p.states + p.first_state + n] =
+                    da[k][i] * a2[k][i] * kLn2;
+            }
+        }
+    }
+    if (p.first_state + kBackStates < p.states) {
+        return;
     }
     __syncthreads();
-    if (window + tid < p.inner) {
-        float d_total = 0.0F;
-        float bias_total = 0.0F;
-#pragma unroll
-        for (int i = 0; i < kKept; ++i) {
-            d_total += s_delta[i][tid];
-            bias_total += s_x[i][tid];
-        }
-        g.de_partial[(tile_row * p.inner + window + tid) * 2] = d_total;
-        g.de_partial[(tile_row * p.inner + window + tid) * 2 + 1] = bias_total;
+    const int which = tid / kBackChannels;  // dd, ddt_bias
+    const int channel = tid % kBackChannels;
+    float total = 0.0F;
+    for (int i = 0; i < kBackStage; ++i) {
+        const float4 v = sh.parameter[which * 2 + channel % 8 / 4][i * 8 + channel / 8];
+        const float values[4] = {v.x, v.y, v.z, v.w};
+        total += channel % 4 == 0   ? values[0]
+                 : channel % 4 == 1 ? values[1]
+                 : channel % 4 == 2 ? values[2]
+                                    : values[3];
+    }
+    if (window + channel < p.inner) {
+        p.de_parts[(tile_row * 2 + which) * p.inner + window + channel] = total;
     }
 }
 

@@ -1,0 +1,268 @@
+// Selective scan, backward: what reaches a tile from its right.
+// B lanes, T positions, E channels, N states.
+//
+// The gradient of the state before a tile is its own part, Σ_t exp(A·Σ delta)·c[t]·dy[t], and what
+// the tiles on its right send through it. The own parts are walked from a tile's first position on
+// and cut off where exp(A·Σ delta) is below 2^-kCarryVanished: what lies further right adds nothing
+// that f32 can hold. With delta as at initialisation that is a small part of the tile.
+#pragma once
+
+#include "kernels/cuda/selective_scan_grad.cuh"
+
+namespace mambase::cuda {
+
+constexpr int kCarryThreads = 256;
+constexpr int kCarryBlocks = 2;                  // a multiprocessor
+constexpr int kCarryWindow = 2 * kCarryThreads;  // channels of a block
+constexpr int kCarryGroup = 4;                   // states that are cut off together
+constexpr int kCarryGroups = kBackStates / kCarryGroup;
+constexpr int kCarryStep = 4;  // positions between two looks at what is cut off
+constexpr float kCarryVanished = 26.0F;
+
+template <class T>
+struct CarryShared {
+    static constexpr int kStage = 32 / static_cast<int>(sizeof(T));  // positions at once: 99 KB
+    T dy[2][kStage][kCarryWindow];
+    T dt[2][kStage][kCarryWindow];
+    T z[2][kStage][kCarryWindow];
+    float c[2][kStage][kBackStates];
+};
+
+/// A block owns a tile of kCarryWindow channels and ranks them by dt_bias: 32 neighbours in rank
+/// forget at about the same pace and stop together. A thread has one channel of the slow half and
+/// one of the fast half, the slowest with the fastest, so that no warp has much more to do.
+template <class T, bool kVector>
+__global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
+    selective_scan_carry_kernel(const ScanGradParams<T> p) {
+    constexpr int kPerWord = 16 / static_cast<int>(sizeof(T));
+    constexpr int kStage = CarryShared<T>::kStage;
+    constexpr int kStages = kBackTile / kStage;
+    extern __shared__ __align__(16) unsigned char shared[];
+    CarryShared<T>& sh = *reinterpret_cast<CarryShared<T>*>(shared);
+    const int tid = static_cast<int>(threadIdx.x);
+    const int windows = (p.inner + kCarryWindow - 1) / kCarryWindow;
+    const int window = static_cast<int>(blockIdx.x) % windows * kCarryWindow;
+    const int lane_tile = static_cast<int>(blockIdx.x) / windows;
+    const int tile = lane_tile % (p.tiles - p.first_carry_tile) + p.first_carry_tile;
+    const int b = lane_tile / (p.tiles - p.first_carry_tile);
+    const int channels = min(kCarryWindow, p.inner - window);
+    const std::int64_t begin = static_cast<std::int64_t>(tile) * kBackTile;
+    const int count = static_cast<int>(
+        max(static_cast<std::int64_t>(0),
+            min(valid_length(p.valid, b, p.length) - begin, static_cast<std::int64_t>(kBackTile))));
+    // Ranks by dt_bias; equals keep their order.
+    float* const key = reinterpret_cast<float*>(shared);
+    short* const order = reinterpret_cast<short*>(key + kCarryWindow);
+    for (int i = tid; i < channels; i += kCarryThreads) {
+        key[i] = p.dt_bias[window + i];
+    }
+    __syncthreads();
+    for (int i = tid; i < channels; i += kCarryThreads) {
+        int rank = 0;
+        const float own = key[i];
+        for (int j = 0; j < channels; ++j) {
+            rank += key[j] < own || (key[j] == own && j < i) ? 1 : 0;
+        }
+        order[rank] = static_cast<short>(i);
+    }
+    __syncthreads();
+    bool mine[2];
+    int channel[2];
+    float bias[2];
+    float a2[2][kBackStates];
+    float sum[2][kBackStates] = {};
+    float elapsed[2] = {};  // Σ delta
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+        const int rank =
+            k == 0 ? tid : (2 * kCarryThreads / kWarp - 1 - tid / kWarp) * kWarp + tid % kWarp;
+        mine[k] = rank < channels;
+        channel[k] = mine[k] ? order[rank] : 0;
+        bias[k] = key[channel[k]];
+#pragma unroll
+        for (int n = 0; n < kBackStates; ++n) {
+            a2[k][n] =
+                mine[k] && p.first_state + n < p.states
+                    ? -expf(p.a_log[static_cast<std::int64_t>(window + channel[k]) * p.states +
+                                    p.first_state + n]) *
+                          kLog2e
+                    : -1e30F;
+        }
+        elapsed[k] = mine[k] ? 0.0F : 1.0F;
+    }
+    __syncthreads();
+    const bool gate = static_cast<bool>(p.z);
+    const auto fetch_rows = [&](T(&to)[kStage][kCarryWindow], const LaneRows<const T>& tensor,
+                                int first) {
+        const T* const from = tensor.row(b, begin) + window;
+        const int stride = static_cast<int>(tensor.row_stride);
+        if constexpr (kVector) {
+            constexpr int kWords = kCarryWindow / kPerWord;  // of a row
+            constexpr int kRows = kCarryThreads / kWords;    // of one pass of the block
+            const int column = tid % kWords * kPerWord;
+#pragma unroll
+            for (int k = 0; k < kStage / kRows; ++k) {
+                const int row = tid / kWords + k * kRows;
+                if (column < channels && first + row < count) {
+                    copy_async_16(&to[row][column], from + (first + row) * stride + column);
+                }
+            }
+        } else {
+            for (int i = tid; i < channels; i += kCarryThreads) {
+                for (int row = 0; row < kStage && first + row < count; ++row) {
+                    to[row][i] = from[(first + row) * stride + i];
+                }
+            }
+        }
+    };
+    const auto fetch = [&](int stage) {
+        const int first = stage * kStage;
+        fetch_rows(sh.dy[stage % 2], p.dy, first);
+        fetch_rows(sh.dt[stage % 2], p.dt_raw, first);
+        if (gate) {
+            fetch_rows(sh.z[stage % 2], p.z, first);
+        }
+        for (int i = tid; i < kStage * kBackStates; i += kCarryThreads) {
+            const int row = i / kBackStates;
+            const int n = p.first_state + i % kBackStates;
+            sh.c[stage % 2][row][i % kBackStates] =
+                first + row < count && n < p.states ? to_float(p.c.row(b, begin + first + row)[n])
+                                                    : 0.0F;
+        }
+        copy_async_commit();
+    };
+    const std::int32_t* const segment =
+        p.segment != nullptr ? p.segment + b * p.segment_stride + begin : nullptr;
+    bool stop = false;  // a border: nothing from its right passes
+    fetch(0);
+    for (int stage = 0; stage < kStages; ++stage) {
+        unsigned live[2] = {};  // groups of states that still count, for the whole warp
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+#pragma unroll
+            for (int j = 0; j < kCarryGroups; ++j) {
+                const float* const a = &a2[k][j * kCarryGroup];
+                const float slowest = fmaxf(fmaxf(a[0], a[1]), fmaxf(a[2], a[3]));
+                live[k] |= __any_sync(0xffffffffU, elapsed[k] * slowest > -kCarryVanished &&
+                                                       slowest > -1e30F && !stop)
+                               ? 1U << j
+                               : 0U;
+            }
+        }
+        copy_async_wait<0>();
+        if (__syncthreads_or((live[0] | live[1]) != 0 ? 1 : 0) == 0) {
+            break;
+        }
+        if (stage + 1 < kStages) {
+            fetch(stage + 1);
+        }
+        const int first = stage * kStage;
+        int steps = min(kStage, count - first);
+        if (segment != nullptr) {
+            for (int i = steps - 1; i >= 0; --i) {
+                if (begin + first + i > 0 && segment[first + i] != segment[first + i - 1]) {
+                    steps = i;
+                    stop = true;
+                }
+            }
+        }
+        const auto& cs = sh.c[stage % 2];
+#pragma unroll
+        for (int k = 0; k < 2; ++k) {
+            if (live[k] == 0) {
+                continue;
+            }
+#pragma unroll 1
+            for (int i0 = 0; i0 < steps; i0 += kCarryStep) {
+                float until[kCarryStep];  // Σ delta up to and with the position
+                float dy[kCarryStep];
+#pragma unroll
+                for (int i = 0; i < kCarryStep; ++i) {
+                    const bool there = i0 + i < steps;
+                    dy[i] = there ? to_float(sh.dy[stage % 2][i0 + i][channel[k]]) : 0.0F;
+                    if (gate) {
+                        const float z =
+                            there ? to_float(sh.z[stage % 2][i0 + i][channel[k]]) : 0.0F;
+                        dy[i] *= z * sigmoid(z);
+                    }
+                    const float r = to_float(sh.dt[stage % 2][i0 + i][channel[k]]) + bias[k];
+                    elapsed[k] += there ? grad_softplus<T>(r) : 0.0F;
+                    until[i] = elapsed[k];
+                }
+#pragma unroll
+                for (int j = 0; j < kCarryGroups; ++j) {
+                    if ((live[k] >> j & 1U) == 0) {
+                        continue;
+                    }
+#pragma unroll
+                    for (int i = 0; i < kCarryStep; ++i) {
+                        const float4 c4 =
+                            *reinterpret_cast<const float4*>(&cs[i0 + i][j * kCarryGroup]);
+                        const float c[kCarryGroup] = {c4.x, c4.y, c4.z, c4.w};
+#pragma unroll
+                        for (int n = 0; n < kCarryGroup; ++n) {
+                            float& to = sum[k][j * kCarryGroup + n];
+                            to = fmaf(exp2_approx(until[i] * a2[k][j * kCarryGroup + n]),
+                                      c[n] * dy[i], to);
+                        }
+                    }
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+        if (mine[k]) {
+            const std::int64_t at =
+                (static_cast<std::int64_t>(b) * p.tiles + tile) * p.inner + window + channel[k];
+            p.tile_delta[at] = stop ? 1e30F : elapsed[k];
+#pragma unroll
+            for (int n = 0; n < kBackStates; ++n) {
+                if (p.first_state + n < p.states) {
+                    p.tile_dstate[at * p.states + p.first_state + n] = sum[k][n];
+                }
+            }
+        }
+    }
+}
+
+/// From the right: the gradient of the state after each tile, from each tile's own part. One thread
+/// a (lane, channel, state).
+template <class T>
+__global__ void __launch_bounds__(256)
+    selective_scan_combine_carry_kernel(const ScanGradParams<T> p) {
+    const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * 256 + threadIdx.x;
+    const std::int64_t lane_states = static_cast<std::int64_t>(p.inner) * p.states;
+    if (i >= p.batch * lane_states) {
+        return;
+    }
+    const std::int64_t b = i / lane_states;
+    const std::int64_t en = i % lane_states;
+    const float a2 = -expf(p.a_log[en]) * kLog2e;
+    float carry = p.dstate_out != nullptr ? p.dstate_out[b * lane_states + en] : 0.0F;
+    float* const own = p.tile_dstate + b * p.tiles * lane_states + en;
+    const float* const delta = p.tile_delta + b * p.tiles * p.inner + en / p.states;
+    constexpr int kAhead = 8;  // loads in flight: the chain itself is short
+    for (int last = p.tiles - 1; last >= 0; last -= kAhead) {
+        float parts[kAhead];
+        float sums[kAhead];
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k) {
+            const bool there = last - k >= p.first_carry_tile;
+            parts[k] = there ? own[(last - k) * lane_states] : 0.0F;
+            sums[k] = there ? delta[static_cast<std::int64_t>(last - k) * p.inner] : 0.0F;
+        }
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k) {
+            if (last - k >= 0) {
+                own[(last - k) * lane_states] = carry;
+                carry = fmaf(exp2_approx(a2 * sums[k]), carry, parts[k]);
+            }
+        }
+    }
+    if (p.dstate_in != nullptr) {
+        p.dstate_in[b * lane_states + en] = carry;
+    }
+}
+
+}  // namespace mambase::cuda
