@@ -21,6 +21,8 @@ constexpr ops::OpTable make_table() {
     table.rms_norm_backward = rms_norm_backward;
     table.causal_conv1d_forward = causal_conv1d_forward;
     table.causal_conv1d_backward = causal_conv1d_backward;
+    table.selective_scan_saved_bytes = selective_scan_saved_bytes;
+    table.selective_scan_forward = selective_scan_forward;
     table.cross_entropy_forward = cross_entropy_forward;
     table.cross_entropy_backward = cross_entropy_backward;
     table.pool_forward = pool_forward;
