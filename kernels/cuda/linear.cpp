@@ -57,7 +57,10 @@ Rows rows_of(const ConstTensorView& view) {
     const bool single = rows.length == 1 && rows.lanes > 1;
     rows.row_stride = single ? view.stride(0) : view.stride(1);
     const std::int64_t size = size_of(rows.dtype);
-    rows.alignment = alignment_of(rows.data, view.stride(1) * size, rows.lane_stride * size);
+    // The width counts too: vectors read on to where a row ends by its alignment, and past the last
+    // row there may be nothing.
+    rows.alignment =
+        alignment_of(rows.data, (view.stride(1) | rows.width) * size, rows.lane_stride * size);
     return rows;
 }
 
