@@ -168,12 +168,12 @@ TEST_CASE("forward: the same bytes for every chunk length and number of threads"
             const std::string whole = read_in_chunks(place, model, ids.view(), cuts.length, 1);
             for (const std::int64_t chunk : cuts.chunks) {
                 CAPTURE(place.text(), everything, chunk);
-                CHECK(read_in_chunks(place, model, ids.view(), chunk, 1) == whole);
+                CHECK((read_in_chunks(place, model, ids.view(), chunk, 1) == whole));
             }
-            CHECK(read_in_chunks(place, model, ids.view(), cuts.length, 2) == whole);
+            CHECK((read_in_chunks(place, model, ids.view(), cuts.length, 2) == whole));
             if (!place.is_device()) {
-                CHECK(read_in_chunks(place, model, ids.view(), 257, 2, 1) == whole);
-                CHECK(read_in_chunks(place, model, ids.view(), 999, 4) == whole);
+                CHECK((read_in_chunks(place, model, ids.view(), 257, 2, 1) == whole));
+                CHECK((read_in_chunks(place, model, ids.view(), 999, 4) == whole));
             }
         }
     }
@@ -207,8 +207,8 @@ TEST_CASE("forward: a record gives the same bytes alone and in any company") {
         const std::vector<std::string> turned = run({4, 3, 2, 1, 0});
         for (std::size_t lane = 0; lane < 5; ++lane) {
             CAPTURE(place.text(), lane);
-            CHECK(run({static_cast<std::int64_t>(lane)})[0] == together[lane]);
-            CHECK(turned[4 - lane] == together[lane]);
+            CHECK((run({static_cast<std::int64_t>(lane)})[0] == together[lane]));
+            CHECK((turned[4 - lane] == together[lane]));
         }
     }
 }
@@ -266,8 +266,8 @@ TEST_CASE("forward: segments in a lane are records apart") {
             forward_hidden(*context, model, {ids.view().slice(1, lo, hi), {}, {}}, alone,
                            kLastLayer, rows.view());
             CAPTURE(place.text(), i);
-            CHECK(bytes_of(context.down(out.view().slice(1, lo, hi)).view()) ==
-                  bytes_of(context.down(rows.view()).view()));
+            CHECK((bytes_of(context.down(out.view().slice(1, lo, hi)).view()) ==
+                   bytes_of(context.down(rows.view()).view())));
         }
     }
 }
@@ -315,11 +315,11 @@ TEST_CASE("training step: the same bytes for every chunk length and number of th
             const std::string whole = bytes(length, 1);
             for (const std::int64_t chunk : {tile, 2 * tile, 4 * tile}) {
                 CAPTURE(place.text(), everything, chunk);
-                CHECK(bytes(chunk, 1) == whole);
+                CHECK((bytes(chunk, 1) == whole));
             }
-            CHECK(bytes(2 * tile, 2) == whole);
-            CHECK(bytes(length, 4) == whole);
-            CHECK(bytes(1, 4) == whole);  // rounded up to a tile
+            CHECK((bytes(2 * tile, 2) == whole));
+            CHECK((bytes(length, 4) == whole));
+            CHECK((bytes(1, 4) == whole));  // rounded up to a tile
         }
     }
 }
@@ -331,9 +331,9 @@ TEST_CASE("training: steps give the same weights for every chunk and number of t
         const std::int64_t length = 2 * tile + 88;
         const int steps = place.is_device() ? 5 : 20;
         const std::string one = trained_weights(place, steps, length, length, 1);
-        CHECK(trained_weights(place, steps, length, length, 4) == one);
-        CHECK(trained_weights(place, steps, length, tile, 4) == one);
-        CHECK(trained_weights(place, steps, length, tile, 1) == one);
+        CHECK((trained_weights(place, steps, length, length, 4) == one));
+        CHECK((trained_weights(place, steps, length, tile, 4) == one));
+        CHECK((trained_weights(place, steps, length, tile, 1) == one));
     }
 }
 
@@ -366,9 +366,9 @@ TEST_CASE("forward: 100,003 bases, the same bytes for every chunk length", "[.sl
                                               : std::vector<std::int64_t>{3, 64, 1000, 4096};
         for (const std::int64_t chunk : chunks) {
             CAPTURE(place.text(), chunk);
-            CHECK(read_in_chunks(place, model, ids.view(), chunk, 2) == whole);
+            CHECK((read_in_chunks(place, model, ids.view(), chunk, 2) == whole));
         }
-        CHECK(read_in_chunks(place, model, ids.view(), 100'003, 1) == whole);
+        CHECK((read_in_chunks(place, model, ids.view(), 100'003, 1) == whole));
     }
 }
 
@@ -380,8 +380,8 @@ TEST_CASE("training step: 1,000,003 bases, the same bytes for every chunk length
             return gradients_of(place, model, 1, 1'000'003, chunk, threads).bytes();
         };
         const std::string one = bytes(4096, 1);
-        CHECK(bytes(65'536, 2) == one);
-        CHECK(bytes(1'000'003, 4) == one);
+        CHECK((bytes(65'536, 2) == one));
+        CHECK((bytes(1'000'003, 4) == one));
     }
 }
 
