@@ -22,7 +22,9 @@ constexpr ops::OpTable make_table() {
     table.causal_conv1d_forward = causal_conv1d_forward;
     table.causal_conv1d_backward = causal_conv1d_backward;
     table.selective_scan_saved_bytes = selective_scan_saved_bytes;
+    table.selective_scan_backward_scratch_bytes = selective_scan_backward_scratch_bytes;
     table.selective_scan_forward = selective_scan_forward;
+    table.selective_scan_backward = selective_scan_backward;
     table.cross_entropy_forward = cross_entropy_forward;
     table.cross_entropy_backward = cross_entropy_backward;
     table.pool_forward = pool_forward;

@@ -150,6 +150,22 @@ void launch(ops::Context& context, const ops::SelectiveScanGrad& op) {
 
 }  // namespace
 
+/// The parts of db and dc of each window of channels, and each tile's carry and sums.
+std::int64_t selective_scan_backward_scratch_bytes(std::int64_t batch,
+                                                   std::int64_t length,
+                                                   std::int64_t inner,
+                                                   std::int64_t state) {
+    const std::int64_t tiles = checked_mul(batch, ceil_div(length, std::int64_t{kBackTile}));
+    const std::int64_t stages = checked_mul(batch, ceil_div(length, std::int64_t{kBackStage}));
+    const std::int64_t windows = ceil_div(inner, std::int64_t{kBackChannels});
+    const std::int64_t parts =
+        checked_mul(windows * stages, std::int64_t{2} * kBackStates * kBackStage);
+    const std::int64_t sums = checked_mul(tiles, inner * (2 * state + 3));
+    const std::int64_t of_states =
+        state > kBackStates ? checked_mul(checked_mul(batch, length), 3 * inner) : 0;
+    return size_of(DType::f32) * checked_add(parts, checked_add(sums, of_states));
+}
+
 void selective_scan_backward(ops::Context& context, const ops::SelectiveScanGrad& op) {
     if (op.x.extent(0) == 0 || op.x.extent(2) == 0) {
         return;
