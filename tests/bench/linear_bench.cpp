@@ -4,8 +4,8 @@
 //
 //   linear_bench [repeats]      default: 25
 //
-// This file is compiled with AVX2 where the processor has it (tests/bench/CMakeLists.txt), so that
-// Eigen may use what ours uses.
+// This file is compiled with AVX2, and as linear_bench_avx512 with AVX-512, so that Eigen may use
+// what ours uses.
 #include "kernels/ops/linear.hpp"
 #include "tests/support/backends.hpp"
 #include "tests/support/tensor_tools.hpp"
@@ -25,7 +25,9 @@ using namespace mambase::test;
 
 namespace {
 
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+constexpr cpu::SimdLevel kLevel = cpu::SimdLevel::avx512;
+#elif defined(__AVX2__)
 constexpr cpu::SimdLevel kLevel = cpu::SimdLevel::avx2;
 #else
 constexpr cpu::SimdLevel kLevel = cpu::SimdLevel::scalar;
