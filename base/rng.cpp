@@ -7,18 +7,18 @@ namespace mambase {
 
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
                                         std::array<std::uint32_t, 2> key) {
-    constexpr std::uint64_t kMultiply0 = 0xD2511F53U;
-    constexpr std::uint64_t kMultiply1 = 0xCD9E8D57U;
-    constexpr std::uint32_t kWeyl0 = 0x9E3779B9U;
-    constexpr std::uint32_t kWeyl1 = 0xBB67AE85U;
+    constexpr std::uint64_t multiply_0 = 0xD2511F53U;
+    constexpr std::uint64_t multiply_1 = 0xCD9E8D57U;
+    constexpr std::uint32_t weyl_0 = 0x9E3779B9U;
+    constexpr std::uint32_t weyl_1 = 0xBB67AE85U;
     for (int round = 0; round < 10; ++round) {
-        const std::uint64_t product0 = kMultiply0 * counter[0];
-        const std::uint64_t product1 = kMultiply1 * counter[2];
+        const std::uint64_t product0 = multiply_0 * counter[0];
+        const std::uint64_t product1 = multiply_1 * counter[2];
         counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
                    static_cast<std::uint32_t>(product1),
                    static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
                    static_cast<std::uint32_t>(product0)};
-        key = {key[0] + kWeyl0, key[1] + kWeyl1};
+        key = {key[0] + weyl_0, key[1] + weyl_1};
     }
     return counter;
 }
