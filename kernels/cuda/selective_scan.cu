@@ -65,7 +65,7 @@ template <int N, class T>
 void launch(ops::Context& context, const ops::SelectiveScan& op, ScanParams<T> p) {
     const StepMemory::Scope scope(context.step);
     const cudaStream_t stream = stream_of(context);
-    if (p.tiles > 1) {
+    if (ended_tiles(p) > 0) {
         const auto take = [&](const Shape& shape) {
             return static_cast<float*>(context.step.take(DType::f32, shape).data());
         };

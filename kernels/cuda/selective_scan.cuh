@@ -73,6 +73,15 @@ __host__ __device__ constexpr int kept_states_of(int states) {
     return (states + 15) / 16 * 16;
 }
 
+/// Tiles whose end states pass 1 gives: those that another follows, and a whole last one where the
+/// state after the call is asked for. A call that goes on from there then starts from the bits that
+/// one call over both would start its next tile from.
+template <class T>
+__host__ __device__ __forceinline__ int ended_tiles(const ScanParams<T>& p) {
+    const bool whole = p.length > 0 && p.length % kScanTile == 0;
+    return p.tiles - (p.state_out != nullptr && whole ? 0 : 1);
+}
+
 /// Positions of a lane that count.
 template <class T>
 __device__ __forceinline__ std::int64_t valid_length(const ScanParams<T>& p, std::int64_t b) {
@@ -350,8 +359,10 @@ __global__ void __launch_bounds__(32, N <= 16 ? kScanWarps : kScanManyStatesWarp
         }
         unsigned borders = 0;
         if constexpr (kPacked) {
-            borders = __ballot_sync(0xffffffffU,
-                                    lane < kRows && stage.segment[lane] != stage.segment[lane + 1]);
+            // Not behind the end, where a border would take the state that the lane ends with.
+            borders =
+                __ballot_sync(0xffffffffU, lane < kRows && first + lane < count &&
+                                               stage.segment[lane] != stage.segment[lane + 1]);
         }
         __syncwarp();
         const int stored = mine ? count - first : 0;  // positions of the stage to write
@@ -384,13 +395,22 @@ __global__ void __launch_bounds__(32, N <= 16 ? kScanWarps : kScanManyStatesWarp
                 for (int k = 0; k < Channels; ++k) {
                     delta[j][k] = softplus(r[k] + bias[k]);
                     dx[j][k] = delta[j][k] * x[k];
-                    if constexpr (kPacked) {
-                        delta[j][k] = (borders >> (at + j) & 1U) != 0 ? kForget : delta[j][k];
-                    }
                 }
             }
 #pragma unroll
             for (int j = 0; j < kScanBatch; ++j) {
+                if constexpr (kPacked) {
+                    // Set, not multiplied by a decay of 0: what is not finite ends here too.
+                    if ((borders >> (at + j) & 1U) != 0) {
+#pragma unroll
+                        for (int k = 0; k < Channels; ++k) {
+#pragma unroll
+                            for (int n = 0; n < N; ++n) {
+                                h[k][n] = 0.0F;
+                            }
+                        }
+                    }
+                }
                 float out[Channels];
                 P::unpack(*reinterpret_cast<const Raw*>(&stage.x[at + j][lane * Channels]), out);
 #pragma unroll
@@ -435,7 +455,7 @@ __global__ void __launch_bounds__(32, N <= 16 ? kScanWarps : kScanManyStatesWarp
             for (std::int64_t t = max(begin, lane_end); t < tile_end; ++t) {
                 p.y.row(b, t)[channel + k] = T(0.0F);
             }
-            if (p.state_out != nullptr && last) {
+            if (p.state_out != nullptr && last && (lane_end == 0 || lane_end % kScanTile != 0)) {
 #pragma unroll
                 for (int n = 0; n < N; ++n) {
                     if (n < p.states) {

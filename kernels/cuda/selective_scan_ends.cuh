@@ -62,8 +62,8 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
     const int width = threads * kChannels;
     const int windows = (p.inner + width - 1) / width;
     const int window = static_cast<int>(blockIdx.x) % windows * width;
-    const int tile = static_cast<int>(blockIdx.x) / windows % (p.tiles - 1);
-    const std::int64_t b = static_cast<int>(blockIdx.x) / windows / (p.tiles - 1);
+    const int tile = static_cast<int>(blockIdx.x) / windows % ended_tiles(p);
+    const std::int64_t b = static_cast<int>(blockIdx.x) / windows / ended_tiles(p);
     const int channels = min(width, p.inner - window);
     // Never the last tile's end, which no tile follows.
     const std::int64_t end = static_cast<std::int64_t>(tile + 1) * kScanTile;
@@ -269,6 +269,8 @@ __global__ void __launch_bounds__(kCombineThreads) selective_scan_combine_kernel
     const std::int64_t b = i / lane_states;
     const std::int64_t en = i % lane_states;
     const std::int64_t e = en / p.states;
+    const std::int64_t lane_end = valid_length(p, b);
+    const int ended = ended_tiles(p);
     const float a2 = decay_of(p.a_log[en]);
     float h = p.state_in != nullptr ? p.state_in[b * lane_states + en] : 0.0F;
     float* const state = p.tile_state + b * p.tiles * lane_states + en;
@@ -279,7 +281,7 @@ __global__ void __launch_bounds__(kCombineThreads) selective_scan_combine_kernel
         float sums[kAhead];
 #pragma unroll
         for (int k = 0; k < kAhead; ++k) {
-            const bool there = first + k + 1 < p.tiles;
+            const bool there = first + k < ended;
             ends[k] = there ? state[(first + k) * lane_states] : 0.0F;
             sums[k] = there ? delta[static_cast<std::int64_t>(first + k) * p.inner] : 0.0F;
         }
@@ -287,7 +289,11 @@ __global__ void __launch_bounds__(kCombineThreads) selective_scan_combine_kernel
         for (int k = 0; k < kAhead; ++k) {
             if (first + k < p.tiles) {
                 state[(first + k) * lane_states] = h;
-                h = fmaf(exp2_approx(a2 * sums[k]), h, ends[k]);
+                h = sums[k] < kForget ? fmaf(exp2_approx(a2 * sums[k]), h, ends[k]) : ends[k];
+                if (static_cast<std::int64_t>(first + k + 1) * kScanTile == lane_end &&
+                    p.state_out != nullptr) {
+                    p.state_out[i] = h;
+                }
             }
         }
     }

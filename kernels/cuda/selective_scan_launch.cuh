@@ -12,13 +12,13 @@ namespace mambase::cuda {
 constexpr int kScanStates = 16;
 constexpr int kScanManyStates = 64;
 
-/// Pass 1: tiles' own end states. For more than one tile.
+/// Pass 1: tiles' own end states. For ended_tiles() of at least one.
 template <int N, class T>
 void launch_scan_ends(const ScanParams<T>& p, cudaStream_t stream) {
     const int threads = end_threads<N>(p.inner);
     const int width = threads * end_channels<N>();
     const std::int64_t blocks =
-        static_cast<std::int64_t>(p.tiles - 1) * p.batch * ((p.inner + width - 1) / width);
+        static_cast<std::int64_t>(ended_tiles(p)) * p.batch * ((p.inner + width - 1) / width);
     constexpr int kBytes = static_cast<int>(2 * sizeof(EndStage<T, N>));
     const auto kernel = selective_scan_tile_end_kernel<T, N>;
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);

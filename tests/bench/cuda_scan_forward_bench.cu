@@ -152,7 +152,7 @@ ScanParams<T> make(const Case& c, Memory& memory) {
         p.kept = memory.take<float>(c.batch * ((c.length + kKept - 1) / kKept) * c.inner *
                                     kept_states_of(c.states));
     }
-    if (p.tiles > 1) {
+    if (ended_tiles(p) > 0) {
         p.tile_state = memory.take<float>(c.batch * p.tiles * states);
         p.tile_delta = memory.take<float>(c.batch * p.tiles * E);
     }
@@ -168,10 +168,10 @@ ScanParams<T> make(const Case& c, Memory& memory) {
 
 template <class T, int N>
 void forward(const ScanParams<T>& p, int channels, int part) {
-    if (p.tiles > 1 && (part == 0 || part == 1)) {
+    if (ended_tiles(p) > 0 && (part == 0 || part == 1)) {
         launch_scan_ends<N>(p, nullptr);
     }
-    if (p.tiles > 1 && (part == 0 || part == 2)) {
+    if (ended_tiles(p) > 0 && (part == 0 || part == 2)) {
         launch_scan_combine(p, nullptr);
     }
     if (part == 0 || part == 3) {
@@ -331,7 +331,7 @@ bool check_bits(const char* name, Case c) {
         p.state_out = memory.take<float>(static_cast<std::int64_t>(c.inner) * c.states);
         p.state_in =
             whole.state_in == nullptr ? nullptr : whole.state_in + lane * c.inner * c.states;
-        if (p.tiles == 1) {
+        if (ended_tiles(p) == 0) {
             p.tile_state = nullptr;
         }
         return p;
