@@ -54,7 +54,7 @@ ScanGradParams<T> grad_params(const ops::SelectiveScanGrad& op) {
 bool has_wide_rows(const ops::SelectiveScanGrad& op) {
     const ConstTensorView rows[] = {op.x,  op.dt_raw, op.z,       op.b, op.c,
                                     op.dy, op.dx,     op.ddt_raw, op.dz};
-    bool wide = op.a_log.extent(1) <= kBackStates;
+    bool wide = op.a_log.extent(1) == kBackStates;
     for (const ConstTensorView& view : rows) {
         wide = wide && takes_vectors(view, 8);
     }

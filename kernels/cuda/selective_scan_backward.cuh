@@ -7,7 +7,7 @@
 //   1. every thread turns eight neighbouring channels of one row of x, dt_raw, z, dy into delta,
 //      delta·x and the gradient of the ungated output (f32, shared memory);
 //   2. a thread owns two channels x four states: kKept positions forward from the kept state with
-//      a and a·h held in registers, then back;
+//      a and h held in registers, then back;
 //   3. every thread turns the sums over states into its part of a row of dx, ddt_raw, dz.
 // What costs is not the recurrence but the sums, five for each (position, channel, state). A warp
 // owns 16 channels x 16 states, which is a fragment of a 16 x 16 matrix product: out = C·h and
@@ -21,13 +21,15 @@
 // No atomics, one order.
 #pragma once
 
+#include "kernels/cuda/device/bulk_copy.cuh"
 #include "kernels/cuda/device/mma.cuh"
 #include "kernels/cuda/selective_scan_grad.cuh"
 #include "kernels/cuda/selective_scan_grad_shared.cuh"
 
 namespace mambase::cuda {
 
-/// kVector: every row starts at 16 bytes, E is a multiple of eight, N is 8 or 16.
+/// kVector: every row starts at 16 bytes, E is a multiple of eight, N is 16 (what pads a kept state
+/// of fewer is not defined).
 template <class T, bool kVector>
 __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
     selective_scan_backward_kernel(const ScanGradParams<T> p) {
@@ -35,6 +37,7 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
     constexpr int kOctet = BackShared<T>::kOctet;
     constexpr int kBuffers = BackShared<T>::kBuffers;
     constexpr int kPerWord = 16 / static_cast<int>(sizeof(T));
+    constexpr bool kBulk = kVector && kHasBulkCopies;
     constexpr float kLn2 = 0.6931471805599453F;
     extern __shared__ __align__(16) unsigned char shared[];
     BackShared<T>& sh = *reinterpret_cast<BackShared<T>*>(shared);
@@ -102,7 +105,7 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
         sh.parameter[k][tid] = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
     }
     for (int i = 0; i < kBuffers * (kBackStage / kKept) * 2; ++i) {  // what is never fetched
-        (&sh.kept[0][0][0][0])[i * kBackThreads + tid] = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+        (&sh.kept[0][0][0])[i * kBackThreads + tid] = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
     }
     if (columns == 0) {
 #pragma unroll
@@ -137,9 +140,9 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
     place(5, p.ddt_raw);
     place(6, p.dz);
     const auto row_at = [&](int which, const auto& tensor, int first) {
-        return sh.place[which][tid] +
-               static_cast<std::int64_t>(first * static_cast<int>(sizeof(T))) *
-                   static_cast<int>(tensor.row_stride);
+        return sh.place[which][tid] + static_cast<std::uint64_t>(static_cast<unsigned>(
+                                          first * static_cast<int>(sizeof(T)))) *
+                                          static_cast<unsigned>(tensor.row_stride);
     };
     const auto put_row = [&](int which, const LaneRows<T>& tensor, int first, const float(&v)[8]) {
         store8<kVector>(v, reinterpret_cast<T*>(row_at(which, tensor, first)), columns);
@@ -156,51 +159,66 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
         sh.place[7][tid] =
             reinterpret_cast<std::uintptr_t>(bc_rows.row(b, begin + bc_row) + p.first_state + bc_n);
     }
-    const int bc_stride = static_cast<int>(bc_rows.row_stride);
+    const unsigned bc_stride = static_cast<unsigned>(bc_rows.row_stride);
     const int kept_row = p.inner * p.kept_states;
-    sh.place[8][tid] = reinterpret_cast<std::uintptr_t>(
+    const int kept_bytes = min(kBackChannels, p.inner - window) * p.kept_states * 4;  // of a window
+    const float* const kept_rows =
         p.kept + (b * ((p.length + kKept - 1) / kKept) + begin / kKept) * kept_row +
-        static_cast<std::int64_t>(e0) * p.kept_states + p.first_state + 4 * quad);
+        static_cast<std::int64_t>(window) * p.kept_states + p.first_state;
+    // Kept states. Only a lane's last stage can lack its second group, which then stays zero.
+    const auto fetch_kept = [&](int stage) {
+        const int groups = stage * kBackStage + kKept < count ? 2 : 1;
+        const float* const from = kept_rows + static_cast<std::int64_t>(stage * 2) * kept_row;
+        if constexpr (kBulk) {
+            if (tid == 0) {
+                std::uint64_t* const arrived = &sh.arrived[stage % kBuffers];
+                bulk_expect(arrived, groups * kept_bytes);
+                bulk_copy(sh.kept[stage % kBuffers][0], from, kept_bytes, arrived);
+                if (groups == 2) {
+                    bulk_copy(sh.kept[stage % kBuffers][1], from + kept_row, kept_bytes, arrived);
+                }
+            }
+        } else {
+#pragma unroll
+            for (int k = 0; k < 2; ++k) {
+                const int e = warp * 16 + group + 8 * k;
+                if (window + e < p.inner && 4 * quad < states) {
+                    const float* const at = from + e * p.kept_states + 4 * quad;
+                    copy_async_16(&sh.kept[stage % kBuffers][0][e * 4 + quad], at);
+                    if (groups == 2) {
+                        copy_async_16(&sh.kept[stage % kBuffers][1][e * 4 + quad], at + kept_row);
+                    }
+                }
+            }
+        }
+    };
     const auto fetch = [&](int stage) {
         const int first = stage * kBackStage;
-        const int i = first + row;
-        if (columns > 0 && i < count) {
-            uint4(&raw)[4][kBackStage][8][kOctet] = sh.raw[stage % kBuffers];
-            const auto take = [&](int which, const auto& tensor) {
-                fetch_words<kVector>(raw[which][row][octet],
-                                     reinterpret_cast<const T*>(row_at(which, tensor, first)),
-                                     columns);
-            };
-            take(0, p.x);
-            take(1, p.dt_raw);
-            take(3, p.dy);
+        fetch_kept(stage);
+        // All addresses before the first copy, which keeps shared memory from being read.
+        const std::uintptr_t x_at = row_at(0, p.x, first);
+        const std::uintptr_t dt_at = row_at(1, p.dt_raw, first);
+        const std::uintptr_t z_at = row_at(2, p.z, first);
+        const std::uintptr_t dy_at = row_at(3, p.dy, first);
+        const std::uintptr_t bc_at =
+            sh.place[7][tid] +
+            static_cast<std::uint64_t>(static_cast<unsigned>(first * static_cast<int>(sizeof(T)))) *
+                bc_stride;
+        uint4(&raw)[4][kBackStage][8][kOctet] = sh.raw[stage % kBuffers];
+        const auto take = [&](int which, std::uintptr_t at) {
+            fetch_words<kVector>(raw[which][row][octet], reinterpret_cast<const T*>(at), columns);
+        };
+        if (columns > 0 && first + row < count) {
+            take(0, x_at);
+            take(1, dt_at);
+            take(3, dy_at);
             if (gate) {
-                take(2, p.z);
+                take(2, z_at);
             }
         }
         if (carries_bc && first + bc_row < count && bc_n < states) {
             uint4(&to)[1] = *reinterpret_cast<uint4(*)[1]>(&sh.raw_bc[stage % kBuffers][tid]);
-            fetch_words<kVector>(
-                to,
-                reinterpret_cast<const T*>(
-                    sh.place[7][tid] +
-                    static_cast<std::int64_t>(first * static_cast<int>(sizeof(T))) * bc_stride),
-                states - bc_n);
-        }
-        // Kept states. Only a lane's last stage can lack its second group, which then stays zero.
-        const char* const from =
-            reinterpret_cast<const char*>(sh.place[8][tid]) +
-            static_cast<std::int64_t>(stage * (kBackStage / kKept) * 4) * kept_row;
-#pragma unroll
-        for (int k = 0; k < 2; ++k) {
-            if (e0 + 8 * k < p.inner && 4 * quad < states) {
-                const char* const at = from + k * 32 * p.kept_states;
-                copy_async_16(&sh.kept[stage % kBuffers][0][k][tid], at);
-                if (first + kKept < count) {
-                    copy_async_16(&sh.kept[stage % kBuffers][1][k][tid],
-                                  at + static_cast<std::int64_t>(kept_row) * 4);
-                }
-            }
+            fetch_words<kVector>(to, reinterpret_cast<const T*>(bc_at), states - bc_n);
         }
         copy_async_commit();
     };
@@ -213,9 +231,6 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
             put_row(6, p.dz, first, zero);
         }
     }
-    if (kBuffers == 2 && stages > 0) {
-        fetch(stages - 1);
-    }
     const unsigned even_columns = group % 2 == 0 ? 0xffffffffU : 0U;
     const float even_one = group % 2 == 0 ? 1.0F : 0.0F;
     unsigned position_mask[4];
@@ -226,7 +241,16 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
     if (warp == 0) {
         sh.one[lane] = unit_fragment(lane);
     }
+    if (kBulk && tid == 0) {
+        for (std::uint64_t& arrived : sh.arrived) {
+            bulk_barrier_init(&arrived, 1);
+        }
+    }
+    bulk_fence();
     __syncthreads();
+    if (kBuffers == 2 && stages > 0) {
+        fetch(stages - 1);
+    }
     const volatile uint4& one_fragment = sh.one[lane];
     const unsigned one[4] = {one_fragment.x, one_fragment.y, one_fragment.z, one_fragment.w};
     for (int stage = stages - 1; stage >= 0; --stage) {
@@ -237,6 +261,9 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
             fetch(stage);
         }
         copy_async_wait<0>();
+        if constexpr (kBulk) {
+            bulk_wait(&sh.arrived[stage % kBuffers], (stages - 1 - stage) / kBuffers % 2);
+        }
         // 1. Elementwise. A row past the lane's end is inert: delta 0, nothing added, no gradient.
         if (!there) {
             const unsigned minus_infinity = sizeof(T) == 2 ? 0xff80ff80U : 0xff800000U;
@@ -337,8 +364,8 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
         // 2. The recurrence, eight positions forward, eight back.
 #pragma unroll 1
         for (int t0 = kBackStage - kKept; t0 >= 0; t0 -= kKept) {
-            const float4 kept0 = sh.kept[stage % kBuffers][t0 / kKept][0][tid];
-            const float4 kept1 = sh.kept[stage % kBuffers][t0 / kKept][1][tid];
+            const float4 kept0 = sh.kept[stage % kBuffers][t0 / kKept][warp * 64 + lane];
+            const float4 kept1 = sh.kept[stage % kBuffers][t0 / kKept][warp * 64 + 32 + lane];
             float h[2][4] = {{kept0.x, kept0.y, kept0.z, kept0.w},
                              {kept1.x, kept1.y, kept1.z, kept1.w}};
             const float4* const in = &sh.in[t0][warp * 9 + group];
@@ -348,7 +375,7 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
             float4* const sum = &sh.sum[0][t0 / 2][warp * 9 + group];
             float2* const bc = &sh.bc[warp][0][t0 + quad][group];
             float a[kKept][2][4];
-            float ah[kKept][2][4];
+            float before[kKept][2][4];  // the state before each position
             // Operands of eight columns, with those of even, of odd positions only.
             struct Columns {
                 Operand<2, kSplit> even, odd;
@@ -426,10 +453,10 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
                         for (int i = 0; i < 4; ++i) {
                             a[t][0][i] = exp2_approx(now.x * a2[0][i]);
                             a[t][1][i] = exp2_approx(now.z * a2[1][i]);
-                            ah[t][0][i] = a[t][0][i] * h[0][i];
-                            ah[t][1][i] = a[t][1][i] * h[1][i];
-                            h[0][i] = fmaf(bn[i], now.y, ah[t][0][i]);
-                            h[1][i] = fmaf(bn[i], now.w, ah[t][1][i]);
+                            before[t][0][i] = h[0][i];
+                            before[t][1][i] = h[1][i];
+                            h[0][i] = fmaf(a[t][0][i], h[0][i], bn[i] * now.y);
+                            h[1][i] = fmaf(a[t][1][i], h[1][i], bn[i] * now.w);
                         }
                     }
                     if (t > 0) {
@@ -479,10 +506,10 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
                         for (int i = 0; i < 4; ++i) {
                             gn[0][i] = fmaf(cn[i], now.x, ag[0][i]);
                             gn[1][i] = fmaf(cn[i], now.z, ag[1][i]);
-                            const float gah0 = gn[0][i] * ah[t][0][i];
-                            const float gah1 = gn[1][i] * ah[t][1][i];
                             ag[0][i] = gn[0][i] * a[t][0][i];
                             ag[1][i] = gn[1][i] * a[t][1][i];
+                            const float gah0 = ag[0][i] * before[t][0][i];
+                            const float gah1 = ag[1][i] * before[t][1][i];
                             da[0][i] = fmaf(now.y, gah0, da[0][i]);
                             da[1][i] = fmaf(now.w, gah1, da[1][i]);
                             decay[0] = fmaf(a2[0][i], gah0, decay[0]);

@@ -7,6 +7,7 @@
 // that f32 can hold. With delta as at initialisation that is a small part of the tile.
 #pragma once
 
+#include "kernels/cuda/device/bulk_copy.cuh"
 #include "kernels/cuda/selective_scan_grad.cuh"
 
 namespace mambase::cuda {
@@ -26,6 +27,7 @@ struct CarryShared {
     T dt[2][kStage][kCarryWindow];
     T z[2][kStage][kCarryWindow];
     float c[2][kStage][kBackStates];
+    std::uint64_t arrived[2];  // bulk copies
 };
 
 /// A block owns a tile of kCarryWindow channels and ranks them by dt_bias: 32 neighbours in rank
@@ -92,6 +94,7 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
     }
     __syncthreads();
     const bool gate = static_cast<bool>(p.z);
+    constexpr bool kBulk = kVector && kHasBulkCopies;
     const auto fetch_rows = [&](T(&to)[kStage][kCarryWindow], const LaneRows<const T>& tensor,
                                 int first) {
         const T* const from = tensor.row(b, begin) + window;
@@ -115,26 +118,64 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
             }
         }
     };
+    // A warp copies the rows of a tensor, a lane one row.
+    const auto bulk_rows = [&](T(&to)[kStage][kCarryWindow], const LaneRows<const T>& tensor,
+                               int first, std::uint64_t* arrived) {
+        const int rows = max(0, min(kStage, count - first));
+        const int bytes = channels * static_cast<int>(sizeof(T));
+        const int row = tid % kWarp;
+        if (row == 0) {
+            bulk_expect(arrived, rows * bytes);
+        }
+        if (row < rows) {
+            bulk_copy(to[row], tensor.row(b, begin + first + row) + window, bytes, arrived);
+        }
+    };
     const auto fetch = [&](int stage) {
         const int first = stage * kStage;
-        fetch_rows(sh.dy[stage % 2], p.dy, first);
-        fetch_rows(sh.dt[stage % 2], p.dt_raw, first);
-        if (gate) {
-            fetch_rows(sh.z[stage % 2], p.z, first);
+        if constexpr (kBulk) {
+            std::uint64_t* const arrived = &sh.arrived[stage % 2];
+            if (tid / kWarp == 0) {
+                bulk_rows(sh.dy[stage % 2], p.dy, first, arrived);
+            } else if (tid / kWarp == 1) {
+                bulk_rows(sh.dt[stage % 2], p.dt_raw, first, arrived);
+            } else if (tid / kWarp == 2 && gate) {
+                bulk_rows(sh.z[stage % 2], p.z, first, arrived);
+            }
+        } else {
+            fetch_rows(sh.dy[stage % 2], p.dy, first);
+            fetch_rows(sh.dt[stage % 2], p.dt_raw, first);
+            if (gate) {
+                fetch_rows(sh.z[stage % 2], p.z, first);
+            }
+            copy_async_commit();
         }
-        for (int i = tid; i < kStage * kBackStates; i += kCarryThreads) {
-            const int row = i / kBackStates;
-            const int n = p.first_state + i % kBackStates;
-            sh.c[stage % 2][row][i % kBackStates] =
-                first + row < count && n < p.states ? to_float(p.c.row(b, begin + first + row)[n])
-                                                    : 0.0F;
-        }
-        copy_async_commit();
     };
+    // c comes by way of a register and is widened a stage later, so that nothing waits for it.
+    static_assert(kStage * kBackStates <= kCarryThreads);
+    const int c_row = tid / kBackStates;
+    const int c_state = p.first_state + tid % kBackStates;
+    const auto load_c = [&](int first) {
+        return c_row < kStage && first + c_row < count && c_state < p.states
+                   ? p.c.row(b, begin + first + c_row)[c_state]
+                   : static_cast<T>(0.0F);
+    };
+    const auto keep_c = [&](int stage, T c) {
+        if (c_row < kStage) {
+            sh.c[stage % 2][c_row][tid % kBackStates] = to_float(c);
+        }
+    };
+    if (kBulk && tid == 0) {
+        bulk_barrier_init(&sh.arrived[0], gate ? 3 : 2);
+        bulk_barrier_init(&sh.arrived[1], gate ? 3 : 2);
+    }
+    bulk_fence();
+    __syncthreads();
     const std::int32_t* const segment =
         p.segment != nullptr ? p.segment + b * p.segment_stride + begin : nullptr;
     bool stop = false;  // a border: nothing from its right passes
     fetch(0);
+    keep_c(0, load_c(0));
     for (int stage = 0; stage < kStages; ++stage) {
         unsigned live[2] = {};  // groups of states that still count, for the whole warp
 #pragma unroll
@@ -149,14 +190,20 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
                                : 0U;
             }
         }
-        copy_async_wait<0>();
+        if constexpr (kBulk) {
+            bulk_wait(&sh.arrived[stage % 2], stage / 2 % 2);
+        } else {
+            copy_async_wait<0>();
+        }
         if (__syncthreads_or((live[0] | live[1]) != 0 ? 1 : 0) == 0) {
             break;
         }
+        const int first = stage * kStage;
+        T next_c = static_cast<T>(0.0F);
         if (stage + 1 < kStages) {
             fetch(stage + 1);
+            next_c = load_c(first + kStage);
         }
-        const int first = stage * kStage;
         int steps = min(kStage, count - first);
         if (segment != nullptr) {
             for (int i = steps - 1; i >= 0; --i) {
@@ -165,6 +212,16 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
                     stop = true;
                 }
             }
+        }
+        if (steps < kStage) {  // rows that are not there are inert
+            for (int i = max(steps, 0) * kCarryWindow + tid; i < kStage * kCarryWindow;
+                 i += kCarryThreads) {
+                (&sh.dy[stage % 2][0][0])[i] = static_cast<T>(0.0F);
+                (&sh.dt[stage % 2][0][0])[i] = static_cast<T>(__int_as_float(0xff800000));
+                (&sh.z[stage % 2][0][0])[i] = static_cast<T>(0.0F);
+            }
+            bulk_fence();
+            __syncthreads();
         }
         const auto& cs = sh.c[stage % 2];
 #pragma unroll
@@ -178,15 +235,14 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
                 float dy[kCarryStep];
 #pragma unroll
                 for (int i = 0; i < kCarryStep; ++i) {
-                    const bool there = i0 + i < steps;
-                    dy[i] = there ? to_float(sh.dy[stage % 2][i0 + i][channel[k]]) : 0.0F;
+                    const int at = (i0 + i) * kCarryWindow + channel[k];
+                    dy[i] = to_float((&sh.dy[stage % 2][0][0])[at]);
                     if (gate) {
-                        const float z =
-                            there ? to_float(sh.z[stage % 2][i0 + i][channel[k]]) : 0.0F;
+                        const float z = to_float((&sh.z[stage % 2][0][0])[at]);
                         dy[i] *= z * sigmoid(z);
                     }
-                    const float r = to_float(sh.dt[stage % 2][i0 + i][channel[k]]) + bias[k];
-                    elapsed[k] += there ? grad_softplus<T>(r) : 0.0F;
+                    elapsed[k] +=
+                        grad_softplus<T>(to_float((&sh.dt[stage % 2][0][0])[at]) + bias[k]);
                     until[i] = elapsed[k];
                 }
 #pragma unroll
@@ -209,6 +265,7 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
                 }
             }
         }
+        keep_c(stage + 1, next_c);
     }
 #pragma unroll
     for (int k = 0; k < 2; ++k) {

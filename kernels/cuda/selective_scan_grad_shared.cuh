@@ -22,7 +22,7 @@ struct BackShared {
     uint4 raw[kBuffers][4][kBackStage][8]
              [kOctet];  // x, dt_raw, z, dy; later z, dy: what dz is made with
     uint4 raw_bc[kBuffers][2 * kBackStage * 2 * kOctet];
-    float4 kept[kBuffers][kBackStage / kKept][2][kBackThreads];
+    float4 kept[kBuffers][kBackStage / kKept][2 * kBackThreads];  // [channel][quad of states]
     float4 in[kBackStage][kPairStride];   // (delta, delta·x) of g, of g + 8
     float4 out[kBackStage][kPairStride];  // (dy, delta) of g, of g + 8; dy of the ungated output
     float b[kBackStage][kBackStates];
@@ -32,7 +32,8 @@ struct BackShared {
     float4 sum[3][kBackStage / 2][kPairStride];  // C·h, B·g, A·g·a·h (times log2 e): two positions
                                                  // of g, of g + 8
     float2 bc[kBackWarps][2][kBackStage][8];  // db, dc: rows g and g + 8 of the transpose
-    std::uintptr_t place[9][kBackThreads];    // of each thread's words in memory
+    std::uintptr_t place[8][kBackThreads];    // of each thread's words in memory
+    std::uint64_t arrived[kBuffers];          // bulk copies of kept states
     uint4 one[32];                            // see transpose()
     float4 parameter[4][kBackThreads];  // each thread's sums of dd, ddt_bias of its eight channels
     float4 bias[2][8];                  // [half of an octet][octet]

@@ -269,9 +269,7 @@ struct Problem {
         return g;
     }
 
-    bool vector() const {
-        return c.E % 8 == 0 && row % 8 == 0 && bc_row % 8 == 0 && c.N % 8 == 0 && c.N <= 16;
-    }
+    bool vector() const { return c.E % 8 == 0 && row % 8 == 0 && bc_row % 8 == 0 && c.N == 16; }
 
     void run(const ScanGradParams<T>& g, int part) const {
         if (vector()) {
