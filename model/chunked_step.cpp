@@ -38,8 +38,11 @@ class ChunkPass {
 
     /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
     void forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum);
+    /// dstates_out: absent for the last chunk, which nothing follows; dstates_in: absent for the
+    /// first, since no gradient is asked for of the initial states. The two may be one.
     void backward(ConstTensorView states_in,
-                  TensorView dstates,
+                  TensorView dstates_out,
+                  TensorView dstates_in,
                   double scale,
                   Gradients& gradients);
 
@@ -82,7 +85,7 @@ void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, Tensor
         const TensorView before = first ? TensorView() : added;
         const TensorView stream = first ? embedded : values_.back().residual;
         blocks_.emplace_back(model_, layer)
-            .forward(context_, before, stream, {}, {}, values, states, added);
+            .forward(context_, before, stream, {}, {}, true, values, states, added);
         values_.push_back(values);
     }
     residual_ = rows(DType::f32, config.d_model);
@@ -110,7 +113,8 @@ void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, Tensor
 }
 
 void ChunkPass::backward(ConstTensorView states_in,
-                         TensorView dstates,
+                         TensorView dstates_out,
+                         TensorView dstates_in,
                          double scale,
                          Gradients& gradients) {
     const ModelConfig& config = model_.config();
@@ -142,9 +146,17 @@ void ChunkPass::backward(ConstTensorView states_in,
                                       .dweight = gradients.of(params_.norm_f())});
     for (std::int64_t layer = config.n_layer - 1; layer >= 0; --layer) {
         const auto at = static_cast<std::size_t>(layer);
+        BlockStateGradients dstates;
+        if (dstates_out) {
+            dstates.conv_out = layout_.conv(dstates_out, layer);
+            dstates.ssm_out = layout_.ssm(dstates_out, layer);
+        }
+        if (dstates_in) {
+            dstates.conv_in = layout_.conv(dstates_in, layer);
+            dstates.ssm_in = layout_.ssm(dstates_in, layer);
+        }
         blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, dadded,
-                             layout_.conv(dstates, layer), layout_.ssm(dstates, layer), gradients);
+                             layout_.ssm(states_in, layer), dstream, dadded, dstates, gradients);
     }
     if (batch_.input_gradient) {
         copy(context_.queue, dstream, batch_.input_gradient);
@@ -162,7 +174,7 @@ void read_chunk(ops::Context& context,
     const StepMemory::Scope scope(context.step);
     const TensorView logits = context.step.take(
         DType::f32, {batch.ids.extent(0), batch.ids.extent(1), model.config().vocab_size});
-    forward_logits(context, model, {batch.ids, {}, {}}, bank, logits);
+    forward_logits(context, model, {batch.ids, {}, {}, true}, bank, logits);
     ops::cross_entropy_forward(context, {.logits = logits,
                                          .targets = batch.targets,
                                          .weight = batch.weight,
@@ -264,7 +276,6 @@ double training_step(ops::Context& context,
     const TensorView starts = context.step.take(DType::f32, {chunks, states.layout().count()});
     const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
     const TensorView loss_sum = context.step.take(DType::f64, {states.lanes()});
-    zero(context.queue, dstates);
     zero(context.queue, loss_sum);
     const auto start_of = [&](std::int64_t k) {
         return starts.slice(0, k, k + 1).reshape({states.layout().count()});
@@ -288,7 +299,8 @@ double training_step(ops::Context& context,
         if (last) {
             states.require_finite(context);
         }
-        pass.backward(start_of(k), dstates, scale, gradients);
+        pass.backward(start_of(k), last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
+                      scale, gradients);
     }
     gradients.join_head(context);
     return sum_of(context, loss_sum);

@@ -39,7 +39,7 @@ void run_blocks(ops::Context& context,
         values.residual = layer == 0 ? TensorView() : stream.residual;
         MambaBlock(model, layer)
             .forward(context, layer == 0 ? TensorView() : stream.added, stream.residual,
-                     chunk.valid, chunk.segment, values, states, stream.added);
+                     chunk.valid, chunk.segment, chunk.for_training, values, states, stream.added);
     }
     bank.require_finite(context);
 }

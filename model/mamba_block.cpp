@@ -74,6 +74,7 @@ void MambaBlock::forward(ops::Context& context,
                          ConstTensorView residual_in,
                          ConstTensorView valid,
                          ConstTensorView segment,
+                         bool for_training,
                          const BlockValues& values,
                          const BlockStates& states,
                          TensorView out) const {
@@ -119,7 +120,8 @@ void MambaBlock::forward(ops::Context& context,
                                  .state_in = states.ssm_in,
                                  .y = values.gated,
                                  .state_out = states.ssm_out,
-                                 .saved = values.scan});
+                                 .saved = values.scan,
+                                 .for_training = for_training});
     ops::linear_forward(
         context,
         {.x = values.gated, .weight = weights_.out_proj, .bias = weights_.out_proj_bias, .y = out});
@@ -131,8 +133,7 @@ void MambaBlock::backward(ops::Context& context,
                           ConstTensorView ssm_in,
                           TensorView dstream,
                           TensorView dadded,
-                          TensorView dconv,
-                          TensorView dssm,
+                          const BlockStateGradients& dstates,
                           Gradients& gradients) const {
     const StepMemory::Scope scope(context.step);
     const std::int64_t inner = config_.d_inner;
@@ -168,7 +169,7 @@ void MambaBlock::backward(ops::Context& context,
                                   .state_in = ssm_in,
                                   .saved = values.scan,
                                   .dy = dgated,
-                                  .dstate_out = dssm,
+                                  .dstate_out = dstates.ssm_out,
                                   .dx = du,
                                   .ddt_raw = ddt_raw,
                                   .dz = columns(dxz, inner, 2 * inner),
@@ -177,7 +178,7 @@ void MambaBlock::backward(ops::Context& context,
                                   .dc = columns(dx_dbl, rank + state, rank + 2 * state),
                                   .dd = sums.d,
                                   .ddt_bias = sums.dt_bias,
-                                  .dstate_in = dssm});
+                                  .dstate_in = dstates.ssm_in});
     ops::linear_backward(context, {.x = columns(values.x_dbl, 0, rank),
                                    .weight = weights_.dt_proj,
                                    .dy = ddt_raw,
@@ -198,11 +199,11 @@ void MambaBlock::backward(ops::Context& context,
                                           .valid = {},
                                           .state_in = conv_in,
                                           .dy = du,
-                                          .dstate_out = dconv,
+                                          .dstate_out = dstates.conv_out,
                                           .dx = columns(dxz, 0, inner),
                                           .dweight = sums.conv,
                                           .dbias = sums.conv_bias,
-                                          .dstate_in = dconv});
+                                          .dstate_in = dstates.conv_in});
     const TensorView dnormed = like(values.normed);
     ops::linear_backward(context, {.x = values.normed,
                                    .weight = weights_.in_proj,

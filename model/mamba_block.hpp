@@ -41,6 +41,14 @@ struct BlockStates {
     TensorView ssm_out;       // optional; may alias ssm_in
 };
 
+/// All optional: no gradient comes from what follows; none is asked for of what went before.
+struct BlockStateGradients {
+    ConstTensorView conv_out;  // [B,W−1,E]
+    ConstTensorView ssm_out;   // [B,E,N]
+    TensorView conv_in;        // may alias conv_out
+    TensorView ssm_in;         // may alias ssm_out
+};
+
 /// Parameters of one layer, or the sums of their gradients.
 template <class AnyView>
 struct BlockParams {
@@ -64,26 +72,27 @@ class MambaBlock {
 
     /// residual = residual_in + hidden (hidden absent: the first layer), then the mixer of its norm
     /// into `out` [B,T,D], which may be `hidden`. segment, valid: as in the ops, optional.
+    /// for_training: as in ops::SelectiveScan.
     void forward(ops::Context& context,
                  ConstTensorView hidden,
                  ConstTensorView residual_in,
                  ConstTensorView valid,
                  ConstTensorView segment,
+                 bool for_training,
                  const BlockValues& values,
                  const BlockStates& states,
                  TensorView out) const;
 
     /// dstream [B,T,D] f32: gradient of the stream after this block; becomes that of the stream
     /// before it. dadded: the same in the type of the activations; dstream itself where that is
-    /// f32. dconv, dssm: gradients of the states after the chunk; become those before it.
+    /// f32. dstates: gradients of the states after and before the chunk.
     void backward(ops::Context& context,
                   const BlockValues& values,
                   ConstTensorView conv_in,
                   ConstTensorView ssm_in,
                   TensorView dstream,
                   TensorView dadded,
-                  TensorView dconv,
-                  TensorView dssm,
+                  const BlockStateGradients& dstates,
                   Gradients& gradients) const;
 
   private:

@@ -44,7 +44,8 @@ ScanParams<T> params_of(const ops::SelectiveScan& op) {
     p.inner = static_cast<int>(op.x.extent(2));
     p.states = static_cast<int>(op.a_log.extent(1));
     // A length of none still passes the state on.
-    p.tiles = static_cast<int>(std::max(std::int64_t{1}, ceil_div(p.length, kScanTile)));
+    p.tile = op.for_training ? kTrainingScanTile : kScanTile;
+    p.tiles = static_cast<int>(std::max(std::int64_t{1}, ceil_div(p.length, p.tile)));
     p.wide_rows =
         takes_vectors(op.x, kWide) && takes_vectors(op.dt_raw, kWide) && takes_vectors(op.z, kWide);
     p.wide_states = (p.states == kScanStates || p.states == kScanManyStates) &&

@@ -21,11 +21,15 @@
 namespace mambase::cuda {
 
 constexpr int kScanTile = 4096;
+/// In training, whose chunks are shorter than what reading takes at once: four times the blocks a
+/// chunk, for a first pass that takes longer.
+constexpr int kTrainingScanTile = 1024;
 constexpr int kKept = 8;        // forward keeps the state before every eighth position for backward
 constexpr int kScanWarps = 12;  // a multiprocessor: more have too few registers, and are slower
 constexpr int kScanManyStatesWarps = 8;
 constexpr int kScanBatch = 4;  // positions whose delta are computed side by side
-static_assert(kKept % kScanBatch == 0 && 32 % kKept == 0 && kScanTile % 32 == 0);
+static_assert(kKept % kScanBatch == 0 && 32 % kKept == 0 && kScanTile % 32 == 0 &&
+              kTrainingScanTile % 32 == 0);
 
 // A border between packed runs is a delta after which nothing is left, so that it needs no branch.
 constexpr float kForget = 3e38F;
@@ -60,6 +64,7 @@ struct ScanParams {
     float* tile_delta;            // [B,tiles,E]: Σ delta
     std::int64_t length;
     std::int64_t segment_stride;
+    int tile;  // positions of a tile
     int tiles;
     int inner;
     int states;  // N as given; the kernel's N is at least this
@@ -78,7 +83,7 @@ __host__ __device__ constexpr int kept_states_of(int states) {
 /// one call over both would start its next tile from.
 template <class T>
 __host__ __device__ __forceinline__ int ended_tiles(const ScanParams<T>& p) {
-    const bool whole = p.length > 0 && p.length % kScanTile == 0;
+    const bool whole = p.tiles > 1 && p.length % p.tile == 0;
     return p.tiles - (p.state_out != nullptr && whole ? 0 : 1);
 }
 
@@ -187,8 +192,8 @@ __global__ void __launch_bounds__(32, N <= 16 ? kScanWarps : kScanManyStatesWarp
     const std::int64_t b = task / windows / p.tiles;
     const int channel = window + lane * Channels;
     const bool mine = channel < p.inner;
-    const std::int64_t begin = static_cast<std::int64_t>(tile) * kScanTile;
-    const std::int64_t tile_end = min(begin + kScanTile, p.length);
+    const std::int64_t begin = static_cast<std::int64_t>(tile) * p.tile;
+    const std::int64_t tile_end = min(begin + p.tile, p.length);
     const std::int64_t lane_end = valid_length(p, b);
     const int count =
         static_cast<int>(max(min(tile_end, lane_end) - begin, static_cast<std::int64_t>(0)));
@@ -447,15 +452,15 @@ __global__ void __launch_bounds__(32, N <= 16 ? kScanWarps : kScanManyStatesWarp
     }
     // Rows from the lane's end on. Its last tile also holds its end state; a lane of no positions
     // passes its state on.
-    const bool last =
-        lane_end > 0 ? (begin < lane_end && lane_end <= begin + kScanTile) : tile == 0;
+    const bool last = lane_end > 0 ? (begin < lane_end && lane_end <= begin + p.tile) : tile == 0;
 #pragma unroll
     for (int k = 0; k < Channels; ++k) {
         if (channel + k < p.inner) {
             for (std::int64_t t = max(begin, lane_end); t < tile_end; ++t) {
                 p.y.row(b, t)[channel + k] = T(0.0F);
             }
-            if (p.state_out != nullptr && last && (lane_end == 0 || lane_end % kScanTile != 0)) {
+            if (p.state_out != nullptr && last &&
+                (p.tiles == 1 || lane_end == 0 || lane_end % p.tile != 0)) {
 #pragma unroll
                 for (int n = 0; n < N; ++n) {
                     if (n < p.states) {

@@ -328,6 +328,8 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
             if constexpr (kSplit) {
                 keep_columns(sh.column_dx[1], column_dx.low);
                 keep_columns(sh.column_dy[1], column_dy.low);
+                keep_columns(sh.column_dx[2], column_dx.rest);
+                keep_columns(sh.column_dy[2], column_dy.rest);
             }
             if (p.segment != nullptr && there && begin + first + row > 0) {
                 const std::int32_t* const ids =
@@ -399,6 +401,7 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
                 at.high[0] = from[0][t0 + t + group / 2][warp * 8 + group % 2 * 4 + quad];
                 if constexpr (kSplit) {
                     at.low[0] = from[1][t0 + t + group / 2][warp * 8 + group % 2 * 4 + quad];
+                    at.rest[0] = from[2][t0 + t + group / 2][warp * 8 + group % 2 * 4 + quad];
                 }
                 return at;
             };

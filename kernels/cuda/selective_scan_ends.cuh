@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
     const std::int64_t b = static_cast<int>(blockIdx.x) / windows / ended_tiles(p);
     const int channels = min(width, p.inner - window);
     // Never the last tile's end, which no tile follows.
-    const std::int64_t end = static_cast<std::int64_t>(tile + 1) * kScanTile;
+    const std::int64_t end = static_cast<std::int64_t>(tile + 1) * p.tile;
     if (end > valid_length(p, b)) {
         return;  // what follows the tile with the lane's end is never read
     }
@@ -166,9 +166,9 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
             }
         }
     };
-    constexpr int kStages = kScanTile / kRows;
+    const int tile_stages = p.tile / kRows;
     fetch(0);
-    for (int s = 0; s < kStages; ++s) {
+    for (int s = 0; s < tile_stages; ++s) {
         unsigned live[kChannels] = {};  // groups of states that still count, for the whole warp
         unsigned any = 0;
 #pragma unroll
@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
         if (__syncthreads_or(static_cast<int>(any)) == 0) {
             break;
         }
-        if (s + 1 < kStages) {
+        if (s + 1 < tile_stages) {
             fetch(s + 1);
         }
         if (any == 0) {
@@ -281,7 +281,9 @@ __global__ void __launch_bounds__(kCombineThreads) selective_scan_combine_kernel
         float sums[kAhead];
 #pragma unroll
         for (int k = 0; k < kAhead; ++k) {
-            const bool there = first + k < ended;
+            // A tile that its lane does not fill has no end.
+            const bool there =
+                first + k < ended && static_cast<std::int64_t>(first + k + 1) * p.tile <= lane_end;
             ends[k] = there ? state[(first + k) * lane_states] : 0.0F;
             sums[k] = there ? delta[static_cast<std::int64_t>(first + k) * p.inner] : 0.0F;
         }
@@ -290,7 +292,7 @@ __global__ void __launch_bounds__(kCombineThreads) selective_scan_combine_kernel
             if (first + k < p.tiles) {
                 state[(first + k) * lane_states] = h;
                 h = sums[k] < kForget ? fmaf(exp2_approx(a2 * sums[k]), h, ends[k]) : ends[k];
-                if (static_cast<std::int64_t>(first + k + 1) * kScanTile == lane_end &&
+                if (static_cast<std::int64_t>(first + k + 1) * p.tile == lane_end &&
                     p.state_out != nullptr) {
                     p.state_out[i] = h;
                 }

@@ -11,7 +11,7 @@
 
 namespace mambase::cuda {
 
-constexpr int kBackTile = 4096;  // positions of a block
+constexpr int kBackTile = 2048;  // positions of a block
 constexpr int kBackStates = 16;  // states of one pass
 constexpr int kBackChannels = 64;
 constexpr int kBackThreads = 128;

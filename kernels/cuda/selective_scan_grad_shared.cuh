@@ -27,8 +27,8 @@ struct BackShared {
     float4 out[kBackStage][kPairStride];  // (dy, delta) of g, of g + 8; dy of the ungated output
     float b[kBackStage][kBackStates];
     float c[kBackStage][kBackStates];
-    unsigned column_dx[kSplit ? 2 : 1][kBackStage][kColumnStride];  // delta·x in bf16 and its rest
-    unsigned column_dy[kSplit ? 2 : 1][kBackStage][kColumnStride];
+    unsigned column_dx[kSplit ? 3 : 1][kBackStage][kColumnStride];  // delta·x in parts of bf16
+    unsigned column_dy[kSplit ? 3 : 1][kBackStage][kColumnStride];
     float4 sum[3][kBackStage / 2][kPairStride];  // C·h, B·g, A·g·a·h (times log2 e): two positions
                                                  // of g, of g + 8
     float2 bc[kBackWarps][2][kBackStage][8];  // db, dc: rows g and g + 8 of the transpose

@@ -28,6 +28,9 @@ struct SelectiveScan {
     TensorView y;                // [B,T,E]
     TensorView state_out;        // [B,E,N] f32, optional
     TensorView saved;            // [bytes] u8, optional; needed by backward
+    /// Of a training step: a backend may cut it otherwise than reading, so that the last bits
+    /// differ between the two, never within one of them.
+    bool for_training = false;
 };
 
 /// Bytes of SelectiveScan::saved.

@@ -128,6 +128,7 @@ ScanParams<T> make(const Case& c, Memory& memory) {
     p.d = memory.copy(d);
     p.dt_bias = memory.copy(bias);
     p.length = c.length;
+    p.tile = kScanTile;
     p.tiles = static_cast<int>((c.length + kScanTile - 1) / kScanTile);
     if (c.run > 0) {
         std::vector<std::int32_t> ids(static_cast<std::size_t>(rows));

@@ -21,18 +21,22 @@ __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
     return pair;
 }
 
-/// An operand of Count registers. kSplit keeps what the rounding to bf16 left as a second operand:
-/// 2^-17 of each value is lost instead of 2^-9.
+/// An operand of Count registers. kSplit keeps what the rounding to bf16 left as a second operand
+/// and what that left as a third: nothing of an f32 is lost, instead of 2^-9 of each value.
 template <int Count, bool kSplit>
 struct Operand {
     unsigned high[Count];
     unsigned low[kSplit ? Count : 1];
+    unsigned rest[kSplit ? Count : 1];
 
     __device__ __forceinline__ void set(int i, float first, float second) {
         high[i] = pack_bf16(first, second);
         if constexpr (kSplit) {
-            low[i] = pack_bf16(first - __uint_as_float(high[i] << 16),
-                               second - __uint_as_float(high[i] & 0xffff0000U));
+            const float x = first - __uint_as_float(high[i] << 16);
+            const float y = second - __uint_as_float(high[i] & 0xffff0000U);
+            low[i] = pack_bf16(x, y);
+            rest[i] = pack_bf16(x - __uint_as_float(low[i] << 16),
+                                y - __uint_as_float(low[i] & 0xffff0000U));
         }
     }
     __device__ __forceinline__ void mask(unsigned bits) {
@@ -41,6 +45,7 @@ struct Operand {
             high[i] &= bits;
             if constexpr (kSplit) {
                 low[i] &= bits;
+                rest[i] &= bits;
             }
         }
     }
@@ -58,13 +63,16 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4],
           "f"(kAdd ? d[1] : 0.0F), "f"(kAdd ? d[2] : 0.0F), "f"(kAdd ? d[3] : 0.0F));
 }
 
-/// Of split operands the product of the two small parts is left out.
+/// Of split operands the products below 2^-24 of the whole are left out; the smallest come first.
 template <bool kAdd, bool kSplit>
 __device__ __forceinline__ void multiply(float (&d)[4],
                                          const Operand<4, kSplit>& a,
                                          const Operand<2, kSplit>& b) {
     if constexpr (kSplit) {
-        mma_bf16<kAdd>(d, a.low, b.high);
+        mma_bf16<kAdd>(d, a.rest, b.high);
+        mma_bf16<true>(d, a.high, b.rest);
+        mma_bf16<true>(d, a.low, b.low);
+        mma_bf16<true>(d, a.low, b.high);
         mma_bf16<true>(d, a.high, b.low);
     }
     mma_bf16<kAdd || kSplit>(d, a.high, b.high);
@@ -111,6 +119,7 @@ __device__ __forceinline__ Operand<2, kSplit> transpose(const Operand<4, kSplit>
     turn(a.high, to.high);
     if constexpr (kSplit) {
         turn(a.low, to.low);
+        turn(a.rest, to.rest);
     }
     return to;
 }
@@ -128,7 +137,10 @@ __device__ __forceinline__ void multiply(float (&d)[4],
               "f"(more ? d[2] : 0.0F), "f"(more ? d[3] : 0.0F));
     };
     if constexpr (kSplit) {
-        product(a.low, b.high[0], kAdd);
+        product(a.rest, b.high[0], kAdd);
+        product(a.high, b.rest[0], true);
+        product(a.low, b.low[0], true);
+        product(a.low, b.high[0], true);
         product(a.high, b.low[0], true);
     }
     product(a.high, b.high[0], kAdd || kSplit);
