@@ -1,6 +1,7 @@
 #include "pipelines/survey.hpp"
 
 #include "base/text.hpp"
+#include "genomics_io/open.hpp"
 #include "model/memory_plan.hpp"
 #include "pipelines/lanes.hpp"
 
@@ -10,7 +11,7 @@
 namespace mambase::pipelines {
 
 SequenceCount count_bases(const std::string& path, const io::ReadOptions& options) {
-    const std::unique_ptr<io::SequenceSource> source = io::open_fasta(path, options);
+    const std::unique_ptr<io::SequenceSource> source = io::open_sequences(path, options);
     SequenceCount count;
     io::Segment segment;
     while (source->next(segment)) {
