@@ -18,7 +18,6 @@ constexpr NotYet kTable[] = {
     {"variants", "", ""},
     {"generate", "", ""},
     {"state", "", ""},
-    {"tokenize", "", ""},
     {"merge", "", ""},
     {"report", "", ""},
     {"pretrain", "-T,--reference", ""},
