@@ -62,8 +62,8 @@ struct EmbedReport {
 /// format of the file.
 ///
 /// Several inputs follow one another. The reverse strand of FASTA that is plain or bgzip is read by
-/// random access; of all else (reads, plain gzip, pipes) the bases wait in an unnamed file under
-/// TMPDIR, a byte each, up to 2^28 of them or one record, whichever is more.
+/// random access; of all else (reads, plain gzip, pipes, lines of uneven length) the bases wait in
+/// an unnamed file under TMPDIR, a byte each, up to 2^28 of them or one record, whichever is more.
 ///
 /// Error{usage}: more than max_output; Error{io}: not enough free space, each before anything is
 /// computed (max_output of standard input: when it is passed). Error{format}: a value that

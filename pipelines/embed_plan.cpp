@@ -73,14 +73,25 @@ std::int64_t add_groups(InputPlan& input, const EmbedOptions& options, std::int6
     return largest;
 }
 
+/// False for lines that differ in length, which cannot be indexed.
+bool open_indexed(InputPlan& input, const EmbedOptions& options, const Observer& observer) {
+    try {
+        input.fasta = io::IndexedFasta::open(input.path, options.reading.read_options(), observer);
+        return true;
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::unsupported) {
+            throw;
+        }
+        return false;
+    }
+}
+
 /// By random access.
 void plan_indexed(EmbedPlan& plan,
                   InputPlan& input,
                   const EmbedOptions& options,
                   std::int64_t width,
-                  const io::WindowOptions& windows,
-                  const Observer& observer) {
-    input.fasta = io::IndexedFasta::open(input.path, options.reading.read_options(), observer);
+                  const io::WindowOptions& windows) {
     const std::int64_t rows = add_spans(input, options);
     if (plan.rows) {
         *plan.rows += rows;
@@ -195,8 +206,11 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
                         "it with bgzip")
                 .at(path == "-" ? "standard input" : path);
         }
-        if (random_access) {
-            plan_indexed(plan, input, options, width, windows, observer);
+        if (regions) {
+            input.fasta = io::IndexedFasta::open(path, options.reading.read_options(), observer);
+        }
+        if (input.fasta || (random_access && open_indexed(input, options, observer))) {
+            plan_indexed(plan, input, options, width, windows);
         } else {
             plan_swept(plan, input, options, width, windows);
         }

@@ -33,8 +33,7 @@ std::string forward_plan(Engine& engine,
     const std::int64_t trial = std::min<std::int64_t>({chunk, bases, 4096});
     const model::MemoryPlan memory =
         model::plan(engine.context().table, model.config(), 1, std::min(chunk, bases),
-                    std::min(chunk, bases), model::RunMode::forward,
-                    engine.context().activations);
+                    std::min(chunk, bases), model::RunMode::forward, engine.context().activations);
     double seconds = 0.0;
     for (int run = 0; run < 2 && trial > 0; ++run) {  // the first also touches memory and tables
         HiddenLanes lanes(engine, model, trial, model::kLastLayer, [](const HiddenRows&) {});

@@ -248,6 +248,12 @@ TEST_CASE("a forward stream needs no index", "[embed]") {
     REQUIRE(!exists(lab.file("uneven.fa.fai")));
     options.reading.inputs = {lab.fasta("even.fa", {"x", "ACGTACGTACGTACGTAC", "y", "ACG"})};
     REQUIRE(embedded(lab, options).bytes == rows);
+    options.strand = StrandChoice::concat;  // of lines that differ in length, out of a spool
+    const std::string both = embedded(lab, options).bytes;
+    options.reading.inputs = {lab.file("uneven.fa")};
+    REQUIRE(embedded(lab, options).bytes == both);
+    options.reading.inputs = {lab.file("even.fa")};
+    options.strand = StrandChoice::forward;
     options.pool = Pooling::bins(5);
     REQUIRE(embedded(lab, options).rows == 5);
     options.reading.regions = {"x:1-18", "y"};
