@@ -52,7 +52,7 @@ TEST_CASE("tokens as text, as an array, and counted", "[tokenize]") {
           "y\t0\t31\t+\t7\t31\n");
     const std::string bytes = read_text(options.output);
     REQUIRE(bytes.size() == 128 + 38);
-    CHECK(bytes.find("'descr': '|u1', 'fortran_order': False, 'shape': (38,), }") == 10);
+    CHECK(bytes.find("{'descr': '|u1', 'fortran_order': False, 'shape': (38,), }") == 10);
     CHECK(bytes.substr(128, 8) == "\x07\x08\x09\x0A\x0B\x0B\x0A\x07");
 }
 
