@@ -83,8 +83,10 @@ ExitCode guarded_run(const CommandLine& line, Console& console, const std::strin
                                    .command_line = words,
                                    .version = kVersion};
         std::string device;
-        if (common.is_run) {
+        if (common.has_threads) {
             runtime.threads = computing_threads(common.additional_threads);
+        }
+        if (common.is_run) {
             const DeviceChoice choice = choose_device(common);
             runtime.device = choice.device;
             runtime.precision = choice.precision;

@@ -54,8 +54,8 @@ void declare_console(CLI::App& app, CommonOptions& common) {
              "Append every event to FILE, each as a line of JSON");
 }
 
-void declare_run(CLI::App& app, CommonOptions& common) {
-    common.is_run = true;
+void declare_threads(CLI::App& app, CommonOptions& common) {
+    common.has_threads = true;
     add_parsed(app, "-@,--threads", "INT",
                "Additional computing threads: INT + 1 compute. Default: MAMBASE_THREADS (in all), "
                "else SLURM_CPUS_PER_TASK, else what the machine allows, at most 8. Changes no "
@@ -66,6 +66,11 @@ void declare_run(CLI::App& app, CommonOptions& common) {
                                    concat("at most ", kMostAdditional));
                    common.additional_threads = static_cast<int>(count);
                });
+}
+
+void declare_run(CLI::App& app, CommonOptions& common) {
+    common.is_run = true;
+    declare_threads(app, common);
     add_text(app, "--device", common.device, "auto|cpu|cuda|cuda:N", "Where to compute");
     add_choice(app, "--precision", common.precision, {"f32", "bf16"},
                common.exact ? "Of activations; default f32"
@@ -83,25 +88,40 @@ CLI::Option* declare_model(CLI::App& app, std::string& model) {
         ->envname("MAMBASE_MODEL_PATH");
 }
 
-void declare_inputs(CLI::App& app, std::vector<std::string>& inputs, bool& ignore_eof) {
-    app.add_option("in.fa", inputs,
-                   "FASTA, plain, gzip or bgzip, told by content; - is standard input")
-        ->type_name("FILE");
+void declare_inputs(CLI::App& app,
+                    std::vector<std::string>& inputs,
+                    bool& ignore_eof,
+                    const std::string& help) {
+    app.add_option("in.fa", inputs, help)->type_name("FILE");
     // After the positional: that one assigns, this one appends.
     add_parsed(app, "-l,--list", "FILE", "Read the names of more inputs from FILE, one a line",
                [&inputs](const std::string& path) {
                    const std::vector<std::string> more = read_list(path);
                    inputs.insert(inputs.end(), more.begin(), more.end());
                });
-    add_flag(app, "--ignore-eof", ignore_eof, "Accept bgzip files without their end marker");
+    add_flag(app, "--ignore-eof", ignore_eof,
+             "Accept files without their end marker (bgzip, BAM, CRAM)");
 }
 
-void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading) {
-    declare_inputs(app, reading.inputs, reading.ignore_eof);
+void declare_sequences(CLI::App& app, pipelines::ReadingOptions& reading) {
+    declare_inputs(app, reading.inputs, reading.ignore_eof,
+                   "FASTA or FASTQ, plain, gzip or bgzip, SAM, BAM or CRAM, told by content; - is "
+                   "standard input");
+    add_text(app, "-T,--reference", reading.reference, "FILE",
+             "FASTA that CRAM files were written against. Default: where REF_CACHE and REF_PATH "
+             "say; never a network");
+}
+
+void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading) {
     add_texts(app, "-r,--region", reading.regions, "REGION",
               "Only chr or chr:first-last (1-based, inclusive); may be given again");
     add_text(app, "-R,--regions-file", reading.bed, "FILE.bed",
              "Only the intervals of a BED file (0-based, half-open)");
+}
+
+void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading) {
+    declare_sequences(app, reading);
+    declare_regions(app, reading);
     add_parsed(app, "--context", "INT|whole",
                "Read each base with INT to 2 INT bases to its left, by a grid that counts from the "
                "record's start; whole: with all of them, the state carried. Default: the length "

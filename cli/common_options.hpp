@@ -15,6 +15,7 @@
 namespace mambase::cli {
 
 struct CommonOptions {
+    bool has_threads = false;
     bool is_run = false;  // computes: it has threads and a device, and says at the end how it went
     std::optional<int> additional_threads;
     std::string device = "auto";
@@ -33,9 +34,19 @@ void declare_console(CLI::App& app, CommonOptions& common);
 
 /// -m, --model; MAMBASE_MODEL_PATH where it is not given.
 CLI::Option* declare_model(CLI::App& app, std::string& model);
-/// The FASTA files, -l, --ignore-eof.
-void declare_inputs(CLI::App& app, std::vector<std::string>& inputs, bool& ignore_eof);
-/// All of ReadingOptions: inputs, -r, -R, --context, --gap, --chunk, --tokenizer.
+/// -@ alone.
+void declare_threads(CLI::App& app, CommonOptions& common);
+
+/// The files, which `help` describes, -l, --ignore-eof.
+void declare_inputs(CLI::App& app,
+                    std::vector<std::string>& inputs,
+                    bool& ignore_eof,
+                    const std::string& help);
+/// Files of any format, -l, --ignore-eof, -T.
+void declare_sequences(CLI::App& app, pipelines::ReadingOptions& reading);
+/// -r, -R.
+void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading);
+/// All of ReadingOptions: files, -T, -r, -R, --context, --gap, --chunk, --tokenizer.
 void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading);
 /// --chunk; 0 is refused.
 void declare_chunk(CLI::App& app, std::int64_t& chunk, const std::string& help);

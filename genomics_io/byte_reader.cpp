@@ -11,45 +11,16 @@
 #include <unistd.h>
 #include <utility>
 
-#include <htslib/hts.h>
-#include <htslib/hts_log.h>
-
 namespace mambase::io {
 
-namespace {
-
-/// HTSlib writes its own lines to stderr, without the file's name; ours say it all.
-void silence_htslib() {
-    static const bool once = [] {
-        hts_set_log_level(HTS_LOG_OFF);
-        return true;
-    }();
-    static_cast<void>(once);
-}
-
-/// A descriptor of its own for HTSlib, which closes it. Opened by us for the sake of the message,
-/// and so that no name is taken for a URL.
-HFileHandle open_handle(const std::string& path) {
-    const File file = path == "-" ? File() : File::open_read(path);
-    const int fd = ::dup(path == "-" ? STDIN_FILENO : file.fd());
-    hFILE* const handle = fd < 0 ? nullptr : hdopen(fd, "r");
-    if (handle == nullptr) {
-        const int number = errno;
-        if (fd >= 0) {
-            ::close(fd);
-        }
-        throw Error(ErrorCode::io, concat("cannot read: ", std::generic_category().message(number)))
-            .at(path);
-    }
-    return HFileHandle(handle);
-}
-
-}  // namespace
-
 ByteReader::ByteReader(std::string path, const ReadOptions& options, bool note_blocks)
+    : ByteReader(path, open_for_htslib(path), options, note_blocks) {}
+
+ByteReader::ByteReader(std::string path,
+                       HFileHandle file,
+                       const ReadOptions& options,
+                       bool note_blocks)
     : path_(std::move(path)), ignore_eof_(options.ignore_eof) {
-    silence_htslib();
-    HFileHandle file = open_handle(path_);
     std::array<std::uint8_t, kCompressionMagic> magic{};
     const ssize_t n = hpeek(file.get(), magic.data(), magic.size());
     if (n < 0) {

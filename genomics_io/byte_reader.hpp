@@ -2,8 +2,9 @@
 #pragma once
 
 #include "base/error.hpp"
-#include "genomics_io/fasta_source.hpp"
+#include "genomics_io/compression.hpp"
 #include "genomics_io/hts_handles.hpp"
+#include "genomics_io/source.hpp"
 
 #include <cstdint>
 #include <span>
@@ -24,6 +25,11 @@ class ByteReader {
     /// describes for files and compression. With `note_blocks`, block_index() works after the last
     /// byte was read.
     ByteReader(std::string path, const ReadOptions& options, bool note_blocks = false);
+    /// Of a file that is open, at its start.
+    ByteReader(std::string path,
+               HFileHandle file,
+               const ReadOptions& options,
+               bool note_blocks = false);
 
     const std::string& path() const { return path_; }
     Compression compression() const { return compression_; }

@@ -35,12 +35,4 @@ Compression sniff_compression(const std::string& path) {
     return compression_of(std::span(bytes).first(n));
 }
 
-bool can_be_indexed(const std::string& path) {
-    if (path == "-" ||
-        (exists(path) && !is_directory(path) && !std::filesystem::is_regular_file(path))) {
-        return false;
-    }
-    return sniff_compression(path) != Compression::gzip;
-}
-
 }  // namespace mambase::io

@@ -21,8 +21,4 @@ Compression compression_of(std::span<const std::uint8_t> first_bytes);
 /// Error{usage} for "-" and for pipes; not_found and io as they come.
 Compression sniff_compression(const std::string& path);
 
-/// Whether IndexedFasta::open can work: a regular file that is plain or bgzip. False for "-", pipes
-/// and plain gzip; throws where the file is missing or is a directory.
-bool can_be_indexed(const std::string& path);
-
 }  // namespace mambase::io

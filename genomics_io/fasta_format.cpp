@@ -49,8 +49,8 @@ void require_fasta(std::string_view head, const std::string& path) {
     for (const Magic& magic : kOtherFormats) {
         if (text.substr(0, magic.bytes.size()) == magic.bytes) {
             throw Error(ErrorCode::unsupported, concat("the file is ", magic.format,
-                                                       "; only FASTA (plain, gzip or bgzip) "
-                                                       "is read so far"))
+                                                       "; here FASTA (plain, gzip or bgzip) "
+                                                       "is expected"))
                 .at(path);
         }
     }

@@ -9,13 +9,6 @@
 
 namespace mambase::io {
 
-struct ReadOptions {
-    /// Additional threads: with n > 0 of them bgzip is inflated by n + 1 threads beside the one
-    /// that reads, as by `bgzip -dc -@ n+1`. Other input is read by one thread.
-    int threads = 0;
-    bool ignore_eof = false;  // accept bgzip without its end marker
-};
-
 /// All records of a file in order, forward. `path` "-" is standard input.
 ///
 /// Accepted: lines of any length, LF and CR LF, blank lines, no newline at the end, records without

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include <htslib/bgzf.h>
 #include <htslib/hfile.h>
+#include <htslib/hts.h>
+#include <htslib/sam.h>
 
 namespace mambase::io {
 
@@ -15,7 +18,24 @@ struct BgzfDeleter {
     void operator()(BGZF* file) const noexcept { static_cast<void>(bgzf_close(file)); }
 };
 
+struct HtsFileDeleter {
+    void operator()(htsFile* file) const noexcept { static_cast<void>(hts_close(file)); }
+};
+struct SamHeaderDeleter {
+    void operator()(sam_hdr_t* header) const noexcept { sam_hdr_destroy(header); }
+};
+struct AlignmentDeleter {
+    void operator()(bam1_t* alignment) const noexcept { bam_destroy1(alignment); }
+};
+
 using HFileHandle = std::unique_ptr<hFILE, HFileDeleter>;
 using BgzfHandle = std::unique_ptr<BGZF, BgzfDeleter>;
+using HtsFileHandle = std::unique_ptr<htsFile, HtsFileDeleter>;
+using SamHeaderHandle = std::unique_ptr<sam_hdr_t, SamHeaderDeleter>;
+using AlignmentHandle = std::unique_ptr<bam1_t, AlignmentDeleter>;
+
+/// A file for HTSlib to read, "-" standard input; no name is taken for a URL. HTSlib says nothing
+/// itself from here on: its lines lack the file's name, ours say it all. Error{not_found, io}.
+HFileHandle open_for_htslib(const std::string& path);
 
 }  // namespace mambase::io

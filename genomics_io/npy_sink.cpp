@@ -27,11 +27,11 @@ std::int64_t row_bytes(RowType type, std::int64_t dim) {
     return checked_mul(dim, type == RowType::f16 ? 2 : 4);
 }
 
-std::string header(RowType type, std::int64_t dim, std::int64_t rows) {
+std::string header(std::string_view type, std::string_view shape) {
     using namespace std::string_view_literals;
-    std::string text = concat("\x93NUMPY\1\0"sv, static_cast<char>(kHeaderBytes - 10), '\0',
-                              "{'descr': '", type == RowType::f16 ? "<f2" : "<f4",
-                              "', 'fortran_order': False, 'shape': (", rows, ", ", dim, "), }");
+    std::string text =
+        concat("\x93NUMPY\1\0"sv, static_cast<char>(kHeaderBytes - 10), '\0', "{'descr': '", type,
+               "', 'fortran_order': False, 'shape': (", shape, "), }");
     text.resize(kHeaderBytes - 1, ' ');
     text.push_back('\n');
     return text;
@@ -83,7 +83,8 @@ void NpySink::finish(std::int64_t total_rows) {
     MAMBASE_REQUIRE(total_rows >= rows_written_, ErrorCode::usage,
                     concat("row ", rows_written_ - 1, " was written, but the file is to have ",
                            total_rows, " rows"));
-    const std::string text = header(type_, dim_, total_rows);
+    const std::string text =
+        header(type_ == RowType::f16 ? "<f2" : "<f4", concat(total_rows, ", ", dim_));
     out_.write_at(std::as_bytes(std::span(text.data(), text.size())), 0);
     if (total_rows > rows_written_) {  // what lies between is a hole, which reads as zeros
         constexpr std::array<std::byte, 1> zero{};
@@ -94,6 +95,29 @@ void NpySink::finish(std::int64_t total_rows) {
 
 std::int64_t NpySink::file_bytes(RowType type, std::int64_t dim, std::int64_t rows) {
     return checked_add(kHeaderBytes, checked_mul(rows, row_bytes(type, dim)));
+}
+
+NpyByteSink::NpyByteSink(const std::string& path) : out_(require_file(path)) {}
+
+void NpyByteSink::append(std::span<const std::uint8_t> values) {
+    constexpr std::size_t most_pending = std::size_t{1} << 20;
+    pending_.insert(pending_.end(), values.begin(), values.end());
+    if (pending_.size() >= most_pending) {
+        flush();
+    }
+}
+
+void NpyByteSink::flush() {
+    out_.write_at(std::as_bytes(std::span<const std::uint8_t>(pending_)), kHeaderBytes + written_);
+    written_ += static_cast<std::int64_t>(pending_.size());
+    pending_.clear();
+}
+
+void NpyByteSink::finish() {
+    flush();
+    const std::string text = header("|u1", concat(written_, ','));
+    out_.write_at(std::as_bytes(std::span(text.data(), text.size())), 0);
+    out_.commit();
 }
 
 }  // namespace mambase::io

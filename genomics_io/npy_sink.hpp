@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,24 @@ class NpySink {
     std::int64_t dim_;
     std::int64_t rows_written_ = 0;  // one past the highest row written
     std::vector<std::uint16_t> halves_;
+};
+
+/// An array [n] of unsigned bytes, written front to back. As NpySink otherwise.
+class NpyByteSink {
+  public:
+    explicit NpyByteSink(const std::string& path);
+
+    void append(std::span<const std::uint8_t> values);
+    /// Values so far.
+    std::int64_t size() const { return written_ + static_cast<std::int64_t>(pending_.size()); }
+    void finish();
+
+  private:
+    void flush();
+
+    OutputFile out_;
+    std::int64_t written_ = 0;
+    std::vector<std::uint8_t> pending_;
 };
 
 }  // namespace mambase::io

@@ -1,5 +1,4 @@
-// Segments to codes with their counts, and the error for what is no nucleotide. Private to
-// genomics_io.
+// Segments to codes with their counts, and the error for what is no nucleotide.
 #pragma once
 
 #include "genomics_io/source.hpp"

@@ -26,6 +26,20 @@ struct Segment {
     bool last = false;
 };
 
+struct ReadOptions {
+    /// Additional threads: with n > 0 of them bgzip, BAM and CRAM are decoded by n + 1 threads
+    /// beside the one that reads, as by `bgzip -dc -@ n+1`. Other input is read by one thread.
+    int threads = 0;
+    bool ignore_eof = false;  // accept bgzip, BAM and CRAM without their end marker
+    std::string reference{};  // FASTA that a CRAM was written against; may be empty
+};
+
+/// Alignments that are not a read of their own and are passed over.
+struct Skipped {
+    std::int64_t secondary = 0;      // flag 0x100
+    std::int64_t supplementary = 0;  // flag 0x800 without 0x100
+};
+
 class SequenceSource {
   public:
     SequenceSource() = default;
@@ -38,6 +52,8 @@ class SequenceSource {
     virtual bool next(Segment& segment) = 0;
     /// For messages; "-" is standard input.
     virtual const std::string& path() const = 0;
+    /// So far.
+    virtual Skipped skipped() const { return {}; }
 };
 
 }  // namespace mambase::io

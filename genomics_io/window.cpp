@@ -287,6 +287,10 @@ std::vector<RecordSummary> WindowReader::take_summaries() {
     return std::exchange(state_->summaries, {});
 }
 
+Skipped WindowReader::skipped() const {
+    return state_->source->skipped();
+}
+
 Interval read_interval(std::int64_t score_begin,
                        std::int64_t score_end,
                        std::int64_t record_length,

@@ -86,6 +86,8 @@ class WindowReader {
     /// The summaries of the records that ended since the last call, in order. That of a record is
     /// there when next() returned a piece of a later record, or false.
     std::vector<RecordSummary> take_summaries();
+    /// What the source passed over, so far.
+    Skipped skipped() const;
 
   private:
     struct State;

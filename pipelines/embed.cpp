@@ -3,6 +3,8 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "genomics_io/open.hpp"
+#include "genomics_io/record_spool.hpp"
 #include "pipelines/embed_plan.hpp"
 #include "pipelines/embedding_files.hpp"
 #include "pipelines/embedding_rows.hpp"
@@ -13,7 +15,10 @@
 #include "pipelines/window_feed.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <utility>
 
 namespace mambase::pipelines {
@@ -29,7 +34,8 @@ class EmbedRun {
              const model::Model& model,
              const io::Tokenizer& tokenizer,
              const io::WindowOptions& windows,
-             EmbedPlan& plan)
+             const EmbedPlan& plan,
+             RowsTable& table)
         : options_(options),
           runtime_(runtime),
           engine_(engine),
@@ -37,46 +43,109 @@ class EmbedRun {
           tokenizer_(tokenizer),
           windows_(windows),
           plan_(plan),
+          table_(table),
           width_(model.config().d_model),
           progress_(runtime.observer, both_strands(options.strand) ? 2 * plan.bases : plan.bases) {}
 
     void run(io::NpySink& array) {
-        const auto to_array = [this, &array](std::int64_t row, const float* rows, std::int64_t n) {
-            require_within_limit(plan_, options_, row + n);
-            array.write_rows(row, rows, n);
-        };
-        if (both_strands(options_.strand)) {
-            for (const io::Interval group : plan_.groups) {
-                run_group(group, array);
+        for (const InputPlan& input : plan_.inputs) {
+            if (input.fasta) {
+                run_indexed(input, array);
+            } else if (options_.strand == StrandChoice::forward) {
+                stream(input, array);
+            } else {
+                run_spooled(input, array);
             }
-        } else if (plan_.fasta) {
-            const auto strand = options_.strand == StrandChoice::reverse ? io::Strand::reverse
-                                                                         : io::Strand::forward;
-            pass({0, static_cast<std::int64_t>(plan_.spans.size())}, strand, true, to_array);
-        } else {
-            stream(to_array);
+            close_before(end_span());
         }
     }
 
     std::int64_t bases_read() const { return progress_.done(); }
     double seconds() const { return progress_.seconds(); }
+    std::int64_t records() const { return end_span(); }
+    std::int64_t rows() const { return next_row_; }
 
   private:
+    /// Spans that can be read on either strand: one reading a span, or one of all.
+    struct Readable {
+        io::Interval spans;
+        std::function<Reading(std::int64_t span, io::Strand)> make;  // on the reader's thread
+        bool together = false;
+    };
+
+    io::Strand single_strand() const {
+        return options_.strand == StrandChoice::reverse ? io::Strand::reverse : io::Strand::forward;
+    }
+
+    StrandRows::Sink to(io::NpySink& array) {
+        return [this, &array](std::int64_t row, const float* rows, std::int64_t n) {
+            require_within_limit(plan_, options_, row + n);
+            array.write_rows(row, rows, n);
+        };
+    }
+
+    /// By random access.
+    void run_indexed(const InputPlan& input, io::NpySink& array) {
+        const std::int64_t first_span = end_span();
+        for (const RowSpan& span : input.spans) {
+            append(span);
+        }
+        Readable readable;
+        readable.make = [this, &input, first_span](std::int64_t i, io::Strand strand) {
+            const RowSpan& of = input.spans[static_cast<std::size_t>(i - first_span)];
+            return read_part(*input.fasta, of.contig, of.bases, strand, windows_);
+        };
+        for (const io::Interval group : input.groups) {
+            readable.spans = {first_span + group.begin, first_span + group.end};
+            run_both(readable, array);
+        }
+        if (!both_strands(options_.strand)) {
+            readable.spans = {first_span, end_span()};
+            pass(readable, single_strand(), true, to(array));
+        }
+    }
+
+    /// In one sweep, records kept aside for the reverse strand, as many as fit.
+    void run_spooled(const InputPlan& input, io::NpySink& array) {
+        const SpoolLimits limits = spool_limits(options_.pool, width_);
+        const auto source = io::open_sequences(input.path, options_.reading.read_options());
+        io::RecordSpool spool;
+        while (spool.fill(*source, tokenizer_, limits.records, limits.bases)) {
+            Readable readable;
+            readable.together = true;
+            readable.spans.begin = end_span();
+            for (const io::RecordSpool::Record& record : spool.records()) {
+                append({record.name, record.index, record.length, {0, record.length}, 0});
+            }
+            readable.spans.end = end_span();
+            readable.make = [&spool](std::int64_t, io::Strand strand) {
+                return Reading{spool.read(strand), strand, std::nullopt};
+            };
+            if (both_strands(options_.strand)) {
+                run_both(readable, array);
+            } else {
+                pass(readable, single_strand(), true, to(array));
+            }
+        }
+        tell_skipped(input.path, source->skipped(), runtime_.observer);
+    }
+
     /// Reverse rows to a spool, then the forward pass, which joins them row by row.
-    void run_group(io::Interval group, io::NpySink& array) {
-        const RowSpan& first = plan_.spans[static_cast<std::size_t>(group.begin)];
-        const RowSpan& last = plan_.spans[static_cast<std::size_t>(group.end - 1)];
+    void run_both(const Readable& readable, io::NpySink& array) {
+        const RowSpan& first = span(readable.spans.begin);
+        const RowSpan& last = span(readable.spans.end - 1);
         const std::int64_t base = first.first_row;
-        RowSpool spool(last.first_row + last.rows(options_.bin) - base, width_);
-        pass(group, io::Strand::reverse, false,
+        RowSpool spool(last.first_row + last.rows(options_.pool) - base, width_);
+        pass(readable, io::Strand::reverse, false,
              [&](std::int64_t row, const float* rows, std::int64_t n) {
                  spool.write(row - base, rows, n);
              });
-        pass(group, io::Strand::forward, true,
+        const StrandRows::Sink sink = to(array);
+        pass(readable, io::Strand::forward, true,
              [&](std::int64_t row, const float* rows, std::int64_t n) {
                  reverse_.resize(static_cast<std::size_t>(n * width_));
                  spool.read(row - base, reverse_.data(), n);
-                 array.write_rows(row, join(rows, n), n);
+                 sink(row, join(rows, n), n);
              });
     }
 
@@ -96,79 +165,96 @@ class EmbedRun {
         return joined_.data();
     }
 
-    /// One strand of the spans [first, last), by random access.
-    void pass(io::Interval spans, io::Strand strand, bool tell, const StrandRows::Sink& sink) {
+    /// `closes`: no other pass reads these spans after this one.
+    void pass(const Readable& readable,
+              io::Strand strand,
+              bool closes,
+              const StrandRows::Sink& sink) {
+        const std::int64_t first = readable.spans.begin;
         WindowFeed feed(
-            spans.size(),
-            [this, spans, strand](std::int64_t i) {
-                const RowSpan& span = plan_.spans[static_cast<std::size_t>(spans.begin + i)];
-                return read_part(*plan_.fasta, span.contig, span.bases, strand, windows_);
-            },
-            tokenizer_, windows_);
-        compute(feed, strand, tell, sink, [&](const Delivery& delivery, std::int64_t) {
-            return spans.begin + delivery.reading;
+            readable.together ? 1 : readable.spans.size(),
+            [&](std::int64_t i) { return readable.make(first + i, strand); }, tokenizer_, windows_);
+        compute(feed, strand, closes, sink, [&](const Delivery& delivery) {
+            const bool within = readable.together && delivery.piece;
+            return first + (within ? delivery.piece->record : delivery.reading);
         });
     }
 
-    /// The forward strand of the whole file in one sweep; spans are met on the way.
-    void stream(const StrandRows::Sink& sink) {
+    /// The forward strand of a whole file in one sweep; spans are met on the way.
+    void stream(const InputPlan& input, io::NpySink& array) {
+        const std::int64_t first = end_span();
         WindowFeed feed(
             1,
-            [this](std::int64_t) {
-                return read_file(options_.reading.inputs.front(), options_.reading.read_options());
+            [this, &input](std::int64_t) {
+                return read_file(input.path, options_.reading.read_options());
             },
             tokenizer_, windows_);
-        compute(feed, io::Strand::forward, true, sink,
-                [this](const Delivery& delivery, std::int64_t record) {
-                    for (const io::RecordSummary& ended : delivery.ended) {
-                        RowSpan& span = meet(ended.record, ended.name);
-                        span.length = ended.length;
-                        span.bases = {0, ended.length};
-                    }
-                    if (delivery.piece) {
-                        meet(record, *delivery.piece->name);
-                    }
-                    return record;
-                });
-    }
-
-    RowSpan& meet(std::int64_t record, std::string_view record_name) {
-        if (record == static_cast<std::int64_t>(plan_.spans.size())) {
-            std::int64_t row = 0;
-            if (!plan_.spans.empty()) {
-                row = plan_.spans.back().first_row + plan_.spans.back().rows(options_.bin);
+        compute(feed, io::Strand::forward, true, to(array), [&](const Delivery& delivery) {
+            for (const io::RecordSummary& ended : delivery.ended) {
+                RowSpan& of = meet(first, ended.record, ended.name);
+                of.length = ended.length;
+                of.bases = {0, ended.length};
+                next_row_ += of.rows(options_.pool);
             }
-            plan_.spans.push_back({std::string(record_name), record, 0, {}, row});
-        }
-        return plan_.spans[static_cast<std::size_t>(record)];
+            if (!delivery.piece) {
+                tell_skipped(input.path, delivery.skipped, runtime_.observer);
+                return first;
+            }
+            meet(first, delivery.piece->record, *delivery.piece->name);
+            return first + delivery.piece->record;
+        });
     }
 
-    /// `span_of(delivery, record)`: the span of a delivery's piece; called for each delivery.
+    RowSpan& meet(std::int64_t first, std::int64_t record, std::string_view record_name) {
+        if (first + record == end_span()) {
+            spans_.push_back({std::string(record_name), record, 0, {}, next_row_});
+        }
+        return span(first + record);
+    }
+
+    // Spans are numbered through the whole run; those that are done with are in the table alone.
+    RowSpan& span(std::int64_t i) { return spans_[static_cast<std::size_t>(i - closed_)]; }
+    std::int64_t end_span() const { return closed_ + static_cast<std::int64_t>(spans_.size()); }
+    void append(RowSpan span) {
+        span.first_row = next_row_;
+        next_row_ += span.rows(options_.pool);
+        spans_.push_back(std::move(span));
+    }
+    void close_before(std::int64_t i) {
+        for (; closed_ < i; ++closed_) {
+            table_.add(spans_.front());
+            spans_.pop_front();
+        }
+    }
+
+    /// `span_of(delivery)`: the span of a delivery's piece; called for each delivery.
     template <class SpanOf>
     void compute(WindowFeed& feed,
                  io::Strand strand,
-                 bool tell,
+                 bool closes,
                  const StrandRows::Sink& sink,
                  const SpanOf& span_of) {
-        StrandRows rows(strand, options_.bin, width_, tokenizer_, sink);
+        StrandRows rows(strand, options_.pool, width_, tokenizer_, sink);
         HiddenLanes lanes(engine_, model_, engine_.chunk(options_.reading.chunk), options_.layer,
                           [&](const HiddenRows& hidden) {
-                              const auto span = static_cast<std::size_t>(hidden.source.tag);
-                              rows.take(hidden, plan_.spans[span]);
-                              progress_.advance(hidden.count, plan_.spans[span].name);
+                              if (closes) {
+                                  close_before(hidden.source.tag);
+                              }
+                              const RowSpan& of = span(hidden.source.tag);
+                              rows.take(hidden, of);
+                              progress_.advance(hidden.count, of.name);
                           });
         Delivery delivery;
         while (feed.next(delivery)) {
             runtime_.throw_if_stopped();
             for (const io::RecordSummary& record : delivery.ended) {
-                if (tell) {
+                if (closes) {
                     tell_letters(record, runtime_.observer);
                 }
             }
-            const std::int64_t span =
-                span_of(delivery, delivery.piece ? delivery.piece->record : -1);
+            const std::int64_t tag = span_of(delivery);
             if (delivery.piece) {
-                lanes.add({span, std::move(*delivery.piece)});
+                lanes.add({tag, std::move(*delivery.piece)});
             }
         }
         lanes.flush();
@@ -181,9 +267,13 @@ class EmbedRun {
     const model::Model& model_;
     const io::Tokenizer& tokenizer_;
     const io::WindowOptions& windows_;
-    EmbedPlan& plan_;
+    const EmbedPlan& plan_;
+    RowsTable& table_;
     std::int64_t width_;
     Progress progress_;
+    std::deque<RowSpan> spans_;  // from number closed_ on
+    std::int64_t closed_ = 0;
+    std::int64_t next_row_ = 0;
     std::vector<float> reverse_;
     std::vector<float> joined_;
 };
@@ -210,9 +300,6 @@ void EmbedOptions::validate() const {
         violations.emplace_back("no model directory");
     }
     reading.collect_violations(violations);
-    if (reading.inputs.size() > 1) {
-        violations.emplace_back("one input file at a time");
-    }
     if (!output.ends_with(".npy")) {
         violations.push_back(
             concat("the output is an array file, so its name ends in .npy, not \"", output, "\""));
@@ -220,8 +307,8 @@ void EmbedOptions::validate() const {
     if (layer < 0 && layer != model::kLastLayer) {
         violations.push_back(concat("there is no layer ", layer));
     }
-    if (bin < 0) {
-        violations.push_back(concat("a bin has at least 1 base, not ", bin));
+    if (pool.how == Pool::bins && pool.bin < 1) {
+        violations.push_back(concat("a bin has at least 1 base, not ", pool.bin));
     }
     if (max_output < 1) {
         violations.emplace_back("the limit of the output is at least 1 byte");
@@ -252,28 +339,27 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
         report.plan = describe(plan, options, engine, model, tokenizer, report.context);
         return report;
     }
-    require_feasible(plan, options, config.d_model);
+    require_feasible(plan, options);
     if (options.reading.has_regions() && report.context == kWholeContext) {
         runtime.observer.info(concat("context whole: reads ", format_count(plan.computed),
                                      " bases for the ", format_count(plan.bases),
                                      " that are asked for"));
     }
 
-    io::NpySink array(options.output, options.dtype, plan.dim);
-    EmbedRun run(options, runtime, engine, model, tokenizer, windows, plan);
-    run.run(array);
-
-    if (!plan.spans.empty()) {
-        report.rows = plan.spans.back().first_row + plan.spans.back().rows(options.bin);
-    }
-    report.records = static_cast<std::int64_t>(plan.spans.size());
-    report.bytes = io::NpySink::file_bytes(options.dtype, plan.dim, report.rows);
-    report.bases_read = run.bases_read();
-    report.seconds = run.seconds();
     report.array = options.output;
     report.rows_table = embedding_stem(options.output) + ".rows.tsv";
     report.description = embedding_stem(options.output) + ".json";
-    write_rows_table(report.rows_table, plan.spans, options);
+    io::NpySink array(options.output, options.dtype, plan.dim);
+    RowsTable table(report.rows_table, options);
+    EmbedRun run(options, runtime, engine, model, tokenizer, windows, plan, table);
+    run.run(array);
+
+    report.rows = run.rows();
+    report.records = run.records();
+    report.bytes = io::NpySink::file_bytes(options.dtype, plan.dim, report.rows);
+    report.bases_read = run.bases_read();
+    report.seconds = run.seconds();
+    table.finish();
     write_description(report.description, options, report, hash, tokenizer, runtime);
     try {
         array.finish(report.rows);

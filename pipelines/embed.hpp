@@ -3,6 +3,7 @@
 
 #include "genomics_io/npy_sink.hpp"
 #include "model/forward.hpp"
+#include "pipelines/pooling.hpp"
 #include "pipelines/reading.hpp"
 #include "pipelines/runtime.hpp"
 
@@ -21,14 +22,14 @@ enum class StrandChoice : std::uint8_t {
 std::string_view name(StrandChoice strand);
 
 struct EmbedOptions {
-    std::string model;                       // directory
-    ReadingOptions reading;                  // one input
+    std::string model;  // directory
+    ReadingOptions reading;
     std::string output;                      // "….npy"
     std::int64_t layer = model::kLastLayer;  // 0: token embedding; K: residual stream after block K
     StrandChoice strand = StrandChoice::concat;
-    std::int64_t bin = 0;  // bases a row, counted from the record's start; 0: one row a base
+    Pooling pool;  // what a row stands for
     io::RowType dtype = io::RowType::f16;
-    /// Bytes of the output where neither regions nor bins bound it.
+    /// Bytes of the output where neither regions nor a pool bound it.
     std::int64_t max_output = std::int64_t{10} << 30;
     bool dry_run = false;  // plan in the report, nothing is written
 
@@ -55,11 +56,15 @@ struct EmbedReport {
 /// whole, the array last.
 ///
 /// Rows are in the order of records (regions: as asked for), bases ascending in forward coordinates
-/// for either strand. Rows in gaps are zero. With bins a row is the mean over the A, C, G, T of its
-/// bin, zero where there are none; a region is widened to whole bins. A value depends on position,
-/// context and bin alone: not on regions, chunk, threads or other records.
+/// for either strand. Rows in gaps are zero, as are those of bins and records without A, C, G, T; a
+/// record without bases has no row. With bins a region is widened to whole ones. A value depends on
+/// position, context and pool alone: not on regions, chunk, threads, other records, nor on the
+/// format of the file.
 ///
-/// The reverse strand needs random access: an indexable file (plain or bgzip), else Error{usage}.
+/// Several inputs follow one another. The reverse strand of FASTA that is plain or bgzip is read by
+/// random access; of all else (reads, plain gzip, pipes, lines of uneven length) the bases wait in
+/// an unnamed file under TMPDIR, a byte each, up to 2^28 of them or one record, whichever is more.
+///
 /// Error{usage}: more than max_output; Error{io}: not enough free space, each before anything is
 /// computed (max_output of standard input: when it is passed). Error{format}: a value that
 /// overflows f16. Otherwise errors as of the readers and Model::load; Error{cancelled} on a stop.

@@ -4,7 +4,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
-#include "genomics_io/compression.hpp"
+#include "genomics_io/open.hpp"
 #include "pipelines/row_spool.hpp"
 #include "pipelines/survey.hpp"
 
@@ -19,10 +19,15 @@ namespace {
 /// Records whose reverse rows wait in one spool together, unless one record alone has more.
 constexpr std::int64_t kSpoolBytes = std::int64_t{1} << 30;
 
+/// Rows that take that space.
+std::int64_t spool_rows(std::int64_t width) {
+    return kSpoolBytes / RowSpool::bytes(1, width);
+}
+
 /// Spans of what is asked for, in order, with their rows.
-void add_spans(EmbedPlan& plan, const EmbedOptions& options) {
+std::int64_t add_spans(InputPlan& input, const EmbedOptions& options) {
     std::vector<io::Region> asked;
-    const std::vector<io::Contig>& contigs = plan.fasta->contigs();
+    const std::vector<io::Contig>& contigs = input.fasta->contigs();
     if (options.reading.has_regions()) {
         asked = resolve_regions(options.reading, contigs);
     } else {
@@ -34,34 +39,105 @@ void add_spans(EmbedPlan& plan, const EmbedOptions& options) {
     for (const io::Region& region : asked) {
         const io::Contig& contig = contigs[static_cast<std::size_t>(region.contig)];
         io::Interval bases{region.begin, region.end};
-        if (options.bin > 0) {
-            bases.begin -= bases.begin % options.bin;
-            bases.end = std::min(round_up(bases.end, options.bin), contig.length);
+        if (options.pool.how == Pool::bins) {
+            const std::int64_t bin = options.pool.bin;
+            bases.begin -= bases.begin % bin;
+            bases.end = std::min(round_up(bases.end, bin), contig.length);
         }
-        plan.spans.push_back({contig.name, region.contig, contig.length, bases, rows});
-        rows += plan.spans.back().rows(options.bin);
-        plan.bases += bases.size();
+        input.spans.push_back({contig.name, region.contig, contig.length, bases, rows});
+        rows += input.spans.back().rows(options.pool);
     }
-    plan.rows = rows;
+    return rows;
 }
 
-void add_groups(EmbedPlan& plan, const EmbedOptions& options, std::int64_t width) {
-    const std::int64_t most = kSpoolBytes / RowSpool::bytes(1, width);
-    const auto end = static_cast<std::int64_t>(plan.spans.size());
+/// Returns the rows of the largest group.
+std::int64_t add_groups(InputPlan& input, const EmbedOptions& options, std::int64_t width) {
+    std::int64_t largest = 0;
+    const auto end = static_cast<std::int64_t>(input.spans.size());
     for (std::int64_t first = 0; first < end;) {
         std::int64_t rows = 0;
         std::int64_t last = first;
         while (last < end) {
-            const std::int64_t more = plan.spans[static_cast<std::size_t>(last)].rows(options.bin);
-            if (last > first && rows + more > most) {
+            const std::int64_t more =
+                input.spans[static_cast<std::size_t>(last)].rows(options.pool);
+            if (last > first && rows + more > spool_rows(width)) {
                 break;
             }
             rows += more;
             ++last;
         }
-        plan.groups.push_back({first, last});
-        plan.spool_rows = std::max(plan.spool_rows, rows);
+        input.groups.push_back({first, last});
+        largest = std::max(largest, rows);
         first = last;
+    }
+    return largest;
+}
+
+/// False for lines that differ in length, which cannot be indexed.
+bool open_indexed(InputPlan& input, const EmbedOptions& options, const Observer& observer) {
+    try {
+        input.fasta = io::IndexedFasta::open(input.path, options.reading.read_options(), observer);
+        return true;
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::unsupported) {
+            throw;
+        }
+        return false;
+    }
+}
+
+/// By random access.
+void plan_indexed(EmbedPlan& plan,
+                  InputPlan& input,
+                  const EmbedOptions& options,
+                  std::int64_t width,
+                  const io::WindowOptions& windows) {
+    const std::int64_t rows = add_spans(input, options);
+    if (plan.rows) {
+        *plan.rows += rows;
+    }
+    const bool both = both_strands(options.strand);
+    for (const RowSpan& span : input.spans) {
+        const io::Interval part =
+            io::read_interval(span.bases.begin, span.bases.end, span.length, windows);
+        plan.bases += span.bases.size();
+        plan.computed += (both ? 2 : 1) * bases_computed(part.size(), windows.context);
+    }
+    if (both) {
+        plan.waiting =
+            std::max(plan.waiting, RowSpool::bytes(add_groups(input, options, width), width));
+    }
+}
+
+/// In one sweep; counted before where it is a file.
+void plan_swept(EmbedPlan& plan,
+                const InputPlan& input,
+                const EmbedOptions& options,
+                std::int64_t width,
+                const io::WindowOptions& windows) {
+    const std::string& path = input.path;
+    if (path == "-" || (exists(path) && !std::filesystem::is_regular_file(path))) {
+        plan.rows.reset();
+        return;
+    }
+    const SequenceCount count = count_bases(path, options.reading.read_options());
+    std::int64_t rows = count.bases;
+    if (options.pool.how == Pool::bins) {
+        rows = count.bases / options.pool.bin + count.records;
+    } else if (options.pool.is_whole()) {
+        rows = count.records;
+    }
+    if (plan.rows) {
+        *plan.rows += rows;
+    }
+    plan.bases += count.bases;
+    const bool both = both_strands(options.strand);
+    plan.computed += (both ? 2 : 1) * bases_computed(count.bases, windows.context);
+    if (options.strand != StrandChoice::forward) {
+        const std::int64_t letters = std::min(count.bases, spool_limits(options.pool, width).bases);
+        const std::int64_t reverse =
+            both ? RowSpool::bytes(std::min(rows, spool_rows(width)), width) : 0;
+        plan.waiting = std::max(plan.waiting, letters + reverse);
     }
 }
 
@@ -73,7 +149,7 @@ std::string size_text(const EmbedPlan& plan, const EmbedOptions& options, std::i
 
 /// Whether the output is bounded by max_output.
 bool is_guarded(const EmbedOptions& options) {
-    return !options.reading.has_regions() && options.bin == 0;
+    return !options.reading.has_regions() && options.pool.how == Pool::none;
 }
 
 bool same_file_system(const std::string& a, const std::string& b) {
@@ -98,40 +174,46 @@ bool both_strands(StrandChoice strand) {
     return strand == StrandChoice::concat || strand == StrandChoice::mean;
 }
 
+SpoolLimits spool_limits(const Pooling& pooling, std::int64_t width) {
+    constexpr std::int64_t most_records = std::int64_t{1} << 16;
+    constexpr std::int64_t most_bases = std::int64_t{1} << 28;
+    const std::int64_t rows = std::max<std::int64_t>(1, spool_rows(width));
+    SpoolLimits limits{most_records, most_bases};
+    if (pooling.how == Pool::none) {
+        limits.bases = std::min(most_bases, rows);
+    } else if (pooling.how == Pool::bins) {
+        limits.bases = rows > most_bases / pooling.bin ? most_bases : rows * pooling.bin;
+    }
+    return limits;
+}
+
 EmbedPlan plan_embedding(const EmbedOptions& options,
                          std::int64_t width,
                          const io::WindowOptions& windows,
                          const Observer& observer) {
     EmbedPlan plan;
+    plan.rows = 0;
     plan.dim = options.strand == StrandChoice::concat ? 2 * width : width;
-    const std::string path = options.reading.inputs.front();
-    const io::ReadOptions read = options.reading.read_options();
-    if (options.reading.has_regions() || options.strand != StrandChoice::forward) {
-        if (path == "-" || !io::can_be_indexed(path)) {
-            const bool reverse = options.strand != StrandChoice::forward;
+    for (const std::string& path : options.reading.inputs) {
+        InputPlan& input = plan.inputs.emplace_back();
+        input.path = path;
+        const bool regions = options.reading.has_regions();
+        const bool random_access =
+            (regions || options.strand != StrandChoice::forward) && io::can_be_indexed(path);
+        if (regions && !random_access) {
             throw Error(ErrorCode::usage,
-                        concat(reverse ? "the reverse strand needs" : "regions need",
-                               " random access, so a file that is plain or bgzip; recompress it "
-                               "with bgzip",
-                               reverse ? ", or embed the forward strand alone" : ""))
+                        "regions need random access, so FASTA that is plain or bgzip; recompress "
+                        "it with bgzip")
                 .at(path == "-" ? "standard input" : path);
         }
-        plan.fasta = io::IndexedFasta::open(path, read, observer);
-        add_spans(plan, options);
-        for (const RowSpan& span : plan.spans) {
-            const io::Interval part =
-                io::read_interval(span.bases.begin, span.bases.end, span.length, windows);
-            plan.computed += bases_computed(part.size(), windows.context);
+        if (regions) {
+            input.fasta = io::IndexedFasta::open(path, options.reading.read_options(), observer);
         }
-        if (both_strands(options.strand)) {
-            plan.computed *= 2;
-            add_groups(plan, options, width);
+        if (input.fasta || (random_access && open_indexed(input, options, observer))) {
+            plan_indexed(plan, input, options, width, windows);
+        } else {
+            plan_swept(plan, input, options, width, windows);
         }
-    } else if (path != "-" && (!exists(path) || std::filesystem::is_regular_file(path))) {
-        const SequenceCount count = count_bases(path, read);
-        plan.rows = options.bin == 0 ? count.bases : count.bases / options.bin + count.records;
-        plan.bases = count.bases;
-        plan.computed = bases_computed(count.bases, windows.context);
     }
     return plan;
 }
@@ -145,7 +227,7 @@ void require_within_limit(const EmbedPlan& plan, const EmbedOptions& options, st
                            "; name regions, pool into bins, or raise the limit (--max-output)"));
 }
 
-void require_feasible(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t width) {
+void require_feasible(const EmbedPlan& plan, const EmbedOptions& options) {
     if (!plan.rows) {
         return;
     }
@@ -153,13 +235,13 @@ void require_feasible(const EmbedPlan& plan, const EmbedOptions& options, std::i
     const std::string output = parent_directory(options.output);
     const std::string spool = temporary_directory();
     const std::int64_t array = io::NpySink::file_bytes(options.dtype, plan.dim, *plan.rows);
-    const std::int64_t waiting = RowSpool::bytes(plan.spool_rows, width);
+    const std::int64_t waiting = plan.waiting;
     if (waiting > 0 && same_file_system(output, spool)) {
-        require_space(output, array + waiting, "the array and the rows that wait under TMPDIR");
+        require_space(output, array + waiting, "the array and what waits under TMPDIR");
         return;
     }
     require_space(output, array, "the array");
-    require_space(spool, waiting, "the rows that wait under TMPDIR");
+    require_space(spool, waiting, "what waits under TMPDIR");
 }
 
 std::string describe(const EmbedPlan& plan,
@@ -175,10 +257,8 @@ std::string describe(const EmbedPlan& plan,
     }
     text += concat("sequence: ", format_count(plan.bases), " bases\n");
     text += concat("array: ", options.output, ", ", size_text(plan, options, *plan.rows), "\n");
-    if (plan.spool_rows > 0) {
-        text +=
-            concat("under TMPDIR: ",
-                   format_bytes(RowSpool::bytes(plan.spool_rows, model.config().d_model)), "\n");
+    if (plan.waiting > 0) {
+        text += concat("under TMPDIR: ", format_bytes(plan.waiting), "\n");
     }
     return text + forward_plan(engine, model, tokenizer, engine.chunk(options.reading.chunk),
                                plan.computed);

@@ -17,16 +17,31 @@
 
 namespace mambase::pipelines {
 
-struct EmbedPlan {
-    std::optional<io::IndexedFasta> fasta;  // for regions and the reverse strand
-    std::vector<RowSpan> spans;             // with `fasta`: all; else they are met on the way
-    std::optional<std::int64_t> rows;       // at most; empty: not known (a stream)
-    std::int64_t bases = 0;                 // that have rows
-    std::int64_t computed = 0;              // through the model, both strands counted
-    std::int64_t dim = 0;
+/// How one input is read: regions and the reverse strand by random access where the file allows it;
+/// else in one sweep, its records met on the way, the reverse strand out of a spool.
+struct InputPlan {
+    std::string path;
+    std::optional<io::IndexedFasta> fasta;
+    std::vector<RowSpan> spans;        // with `fasta`: all, their rows counted from 0
     std::vector<io::Interval> groups;  // [first, last) spans whose reverse rows wait together
-    std::int64_t spool_rows = 0;       // of the largest group
 };
+
+struct EmbedPlan {
+    std::vector<InputPlan> inputs;
+    std::optional<std::int64_t> rows;  // at most; empty: not known (a stream)
+    std::int64_t bases = 0;            // that have rows
+    std::int64_t computed = 0;         // through the model, both strands counted
+    std::int64_t dim = 0;
+    std::int64_t waiting = 0;  // bytes under TMPDIR, as far as they are known
+};
+
+/// How much of what cannot be read backwards waits under TMPDIR at once, unless one record is more.
+struct SpoolLimits {
+    std::int64_t records = 0;
+    std::int64_t bases = 0;
+};
+
+SpoolLimits spool_limits(const Pooling& pooling, std::int64_t width);
 
 bool both_strands(StrandChoice strand);
 
@@ -39,7 +54,7 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
 /// Error{usage} where an array of that many rows is past max_output.
 void require_within_limit(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t rows);
 /// The same for all rows, and Error{io} where the file systems are too full.
-void require_feasible(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t width);
+void require_feasible(const EmbedPlan& plan, const EmbedOptions& options);
 
 /// For people: sequence, output, memory and time; several lines.
 std::string describe(const EmbedPlan& plan,

@@ -2,7 +2,6 @@
 
 #include "base/file.hpp"
 #include "base/text.hpp"
-#include "genomics_io/table_sink.hpp"
 
 #include <filesystem>
 
@@ -14,18 +13,16 @@ std::string embedding_stem(const std::string& output) {
     return output.substr(0, output.rfind('.'));
 }
 
-void write_rows_table(const std::string& path,
-                      const std::vector<RowSpan>& spans,
-                      const EmbedOptions& options) {
-    const std::string_view strand = options.strand == StrandChoice::forward   ? "+"
-                                    : options.strand == StrandChoice::reverse ? "-"
-                                                                              : ".";
-    io::TableSink table(path, {"contig", "start", "end", "strand", "first_row", "rows"});
-    for (const RowSpan& span : spans) {
-        table.row(span.name, span.bases.begin, span.bases.end, strand, span.first_row,
-                  span.rows(options.bin));
-    }
-    table.finish();
+RowsTable::RowsTable(const std::string& path, const EmbedOptions& options)
+    : table_(path, {"contig", "start", "end", "strand", "first_row", "rows"}),
+      strand_(options.strand == StrandChoice::forward   ? "+"
+              : options.strand == StrandChoice::reverse ? "-"
+                                                        : "."),
+      pool_(options.pool) {}
+
+void RowsTable::add(const RowSpan& span) {
+    table_.row(span.name, span.bases.begin, span.bases.end, strand_, span.first_row,
+               span.rows(pool_));
 }
 
 void write_description(const std::string& path,
@@ -49,7 +46,7 @@ void write_description(const std::string& path,
     json["layer"] =
         options.layer == model::kLastLayer ? ordered_json("last") : ordered_json(options.layer);
     json["strand"] = name(options.strand);
-    json["pool"] = options.bin == 0 ? std::string("none") : concat("bin:", options.bin);
+    json["pool"] = name(options.pool);
     json["context"] =
         report.context == kWholeContext ? ordered_json("whole") : ordered_json(report.context);
     json["gap"] = options.reading.gap;

@@ -1,6 +1,7 @@
 // What lies beside an array of embeddings: which rows are whose, and what the numbers are.
 #pragma once
 
+#include "genomics_io/table_sink.hpp"
 #include "genomics_io/tokenizer.hpp"
 #include "pipelines/embed.hpp"
 #include "pipelines/embedding_rows.hpp"
@@ -8,7 +9,7 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
+#include <string_view>
 
 namespace mambase::pipelines {
 
@@ -16,9 +17,18 @@ namespace mambase::pipelines {
 std::string embedding_stem(const std::string& output);
 
 /// contig, start, end (0-based half-open), strand ("+", "-", "." for both), first row, rows.
-void write_rows_table(const std::string& path,
-                      const std::vector<RowSpan>& spans,
-                      const EmbedOptions& options);
+/// Appears under its name at finish().
+class RowsTable {
+  public:
+    RowsTable(const std::string& path, const EmbedOptions& options);
+    void add(const RowSpan& span);
+    void finish() { table_.finish(); }
+
+  private:
+    io::TableSink table_;
+    std::string_view strand_;
+    Pooling pool_;
+};
 
 /// The JSON beside the array: format and its version, array and rows table (file names), shape,
 /// dtype, model (its hash), layer, strand, pool, context ("whole" or bases), gap, tokenizer (name

@@ -4,6 +4,7 @@
 #include "genomics_io/coordinates.hpp"
 #include "genomics_io/tokenizer.hpp"
 #include "pipelines/lanes.hpp"
+#include "pipelines/pooling.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -17,24 +18,24 @@ struct RowSpan {
     std::string name;
     std::int64_t contig = 0;  // index of the record in its file
     std::int64_t length = 0;  // of the whole record; not known on a stream until it ends
-    io::Interval bases;       // forward coordinates; with bins, whole bins but for the record's end
+    io::Interval bases;       // forward coordinates; with bins, whole ones but for the record's end
     std::int64_t first_row = 0;
 
-    /// `bin` 0: one row a base.
-    std::int64_t rows(std::int64_t bin) const;
+    std::int64_t rows(const Pooling& pooling) const { return pooling.rows(bases.size()); }
 };
 
-/// Rows of one strand. Without bins a row is a position's hidden state; with bins the mean over the
-/// A, C, G, T of the bin, summed in double in the order of reading.
+/// Rows of one strand. Without pooling a row is a position's hidden state; a mean is summed in
+/// double in the order of reading.
 class StrandRows {
   public:
     /// rows[n, D] are rows first_row … first_row + n − 1 of the array. Each row comes once; rows
-    /// that nothing is known of (gaps, bins without A, C, G, T) may be left out or come as zeros.
+    /// that nothing is known of (gaps, bins and records without A, C, G, T) may be left out or come
+    /// as zeros.
     using Sink = std::function<void(std::int64_t first_row, const float* rows, std::int64_t n)>;
 
     /// The tag of a piece is the index of its span. `tokenizer` has to outlive this.
     StrandRows(io::Strand strand,
-               std::int64_t bin,
+               const Pooling& pooling,
                std::int64_t dim,
                const io::Tokenizer& tokenizer,
                Sink sink);
@@ -46,21 +47,23 @@ class StrandRows {
 
   private:
     void take_bases(const HiddenRows& hidden, const RowSpan& span);
-    void take_bins(const HiddenRows& hidden, const RowSpan& span);
-    void end_bin();
+    void take_pooled(const HiddenRows& hidden, const RowSpan& span);
+    void add(const float* values);
+    void end_row();
     void flush();
+    bool ascending() const { return strand_ == io::Strand::forward || pooling_.is_whole(); }
 
     io::Strand strand_;
-    std::int64_t bin_;
+    Pooling pooling_;
     std::int64_t dim_;
     const io::Tokenizer& tokenizer_;
     Sink sink_;
     std::vector<float> buffer_;  // rows in the order of reading
     std::int64_t buffered_ = 0;
     std::int64_t latest_row_ = -1;  // of the array, the last in buffer_
-    std::vector<double> sum_;       // of the bin being read
-    std::int64_t summed_ = 0;       // bases in it
-    std::int64_t bin_row_ = -1;     // its row
+    std::vector<double> pooled_;    // of the row being read: sum, maximum or last
+    std::int64_t count_ = 0;        // bases in it
+    std::int64_t row_ = -1;
 };
 
 }  // namespace mambase::pipelines

@@ -213,6 +213,7 @@ Reading make_reading(const Work& work,
 /// Hands every piece to `take`, tagged with the number of its contig. Returns the bases read.
 std::int64_t read_through(WindowFeed& feed,
                           const Work& work,
+                          const ReadingOptions& options,
                           const Runtime& runtime,
                           Sums& sums,
                           const std::function<void(TaggedPiece)>& take) {
@@ -233,6 +234,9 @@ std::int64_t read_through(WindowFeed& feed,
             ++ended;
         }
         if (!delivery.piece) {
+            tell_skipped(
+                options.inputs[static_cast<std::size_t>(work.fasta ? 0 : delivery.reading)],
+                delivery.skipped, runtime.observer);
             earlier_files = ended;
             continue;
         }
@@ -300,7 +304,7 @@ EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) 
         work.fasta ? std::ssize(work.regions) : std::ssize(reading.inputs),
         [&](std::int64_t i) { return make_reading(work, reading, windows, i); }, tokenizer,
         windows);
-    report.bases_read = read_through(feed, work, runtime, sums, [&](TaggedPiece piece) {
+    report.bases_read = read_through(feed, work, reading, runtime, sums, [&](TaggedPiece piece) {
         if (baseline) {
             baseline->score(piece.piece);
         }

@@ -139,6 +139,14 @@ void tell_letters(const io::RecordSummary& record, const Observer& observer) {
     }
 }
 
+void tell_skipped(const std::string& path, const io::Skipped& skipped, const Observer& observer) {
+    if (skipped.secondary > 0 || skipped.supplementary > 0) {
+        observer.info(concat(path, ": ", format_count(skipped.secondary), " secondary and ",
+                             format_count(skipped.supplementary),
+                             " supplementary alignments passed over"));
+    }
+}
+
 std::vector<io::Region> joined(std::vector<io::Region> regions) {
     std::sort(regions.begin(), regions.end(), [](const io::Region& a, const io::Region& b) {
         return std::tie(a.contig, a.begin, a.end) < std::tie(b.contig, b.begin, b.end);

@@ -22,7 +22,8 @@ inline constexpr std::int64_t kWholeContext = 0;
 
 /// Common to the commands that map a model over sequence.
 struct ReadingOptions {
-    std::vector<std::string> inputs;      // FASTA: plain, gzip, bgzip; "-" is standard input
+    std::vector<std::string> inputs;      // as io::open_sequences reads; "-" is standard input
+    std::string reference;                // FASTA that a CRAM was written against; may be empty
     std::vector<std::string> regions;     // "chr", "chr:5", "chr:1,001-2,000"; one indexable input
     std::string bed;                      // intervals, after those of `regions`
     std::optional<std::int64_t> context;  // N or kWholeContext; empty: the model's validated one
@@ -30,10 +31,12 @@ struct ReadingOptions {
     std::int64_t chunk = 0;               // bases of a window held at once; 0: as suits the device.
                                           // Changes no result
     std::string tokenizer;                // for a model that does not name its own
-    bool ignore_eof = false;              // bgzip without its end marker is fine
+    bool ignore_eof = false;              // bgzip, BAM, CRAM without their end marker are fine
 
     bool has_regions() const { return !regions.empty() || !bed.empty(); }
-    io::ReadOptions read_options() const { return {.threads = 0, .ignore_eof = ignore_eof}; }
+    io::ReadOptions read_options() const {
+        return {.threads = 0, .ignore_eof = ignore_eof, .reference = reference};
+    }
     /// Appends one line for each violated rule.
     void collect_violations(std::vector<std::string>& out) const;
 };
@@ -66,6 +69,9 @@ std::vector<io::Region> resolve_regions(const ReadingOptions& options,
 
 /// What a reader should know of a record: no bases (a warning), IUPAC codes that read as N.
 void tell_letters(const io::RecordSummary& record, const Observer& observer);
+
+/// What the source of `path` passed over, if anything.
+void tell_skipped(const std::string& path, const io::Skipped& skipped, const Observer& observer);
 
 /// Every base once: sorted by contig and position, overlapping and touching regions joined.
 std::vector<io::Region> joined(std::vector<io::Region> regions);

@@ -1,6 +1,7 @@
 #include "pipelines/survey.hpp"
 
 #include "base/text.hpp"
+#include "genomics_io/open.hpp"
 #include "model/memory_plan.hpp"
 #include "pipelines/lanes.hpp"
 
@@ -10,7 +11,7 @@
 namespace mambase::pipelines {
 
 SequenceCount count_bases(const std::string& path, const io::ReadOptions& options) {
-    const std::unique_ptr<io::SequenceSource> source = io::open_fasta(path, options);
+    const std::unique_ptr<io::SequenceSource> source = io::open_sequences(path, options);
     SequenceCount count;
     io::Segment segment;
     while (source->next(segment)) {
@@ -32,8 +33,7 @@ std::string forward_plan(Engine& engine,
     const std::int64_t trial = std::min<std::int64_t>({chunk, bases, 4096});
     const model::MemoryPlan memory =
         model::plan(engine.context().table, model.config(), 1, std::min(chunk, bases),
-                    std::min(chunk, bases), model::RunMode::forward,
-                    engine.context().activations);
+                    std::min(chunk, bases), model::RunMode::forward, engine.context().activations);
     double seconds = 0.0;
     for (int run = 0; run < 2 && trial > 0; ++run) {  // the first also touches memory and tables
         HiddenLanes lanes(engine, model, trial, model::kLastLayer, [](const HiddenRows&) {});

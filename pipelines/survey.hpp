@@ -1,7 +1,7 @@
 // What a run would take, found before it starts.
 #pragma once
 
-#include "genomics_io/fasta_source.hpp"
+#include "genomics_io/source.hpp"
 #include "model/model.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/reading.hpp"
@@ -17,7 +17,7 @@ struct SequenceCount {
     std::int64_t bases = 0;
 };
 
-/// Reads a file through, without looking at the letters. Errors as of io::open_fasta.
+/// Reads a file through, without looking at the letters. Errors as of io::open_sequences.
 SequenceCount count_bases(const std::string& path, const io::ReadOptions& options);
 
 /// Bases that the model reads so that `bases` count: nearly twice as many with a context.

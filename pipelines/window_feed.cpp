@@ -1,6 +1,6 @@
 #include "pipelines/window_feed.hpp"
 
-#include "genomics_io/fasta_source.hpp"
+#include "genomics_io/open.hpp"
 
 #include <utility>
 
@@ -14,7 +14,7 @@ constexpr std::size_t kQueued = 8;
 }  // namespace
 
 Reading read_file(const std::string& path, const io::ReadOptions& options) {
-    return {io::open_fasta(path, options), io::Strand::forward, std::nullopt};
+    return {io::open_sequences(path, options), io::Strand::forward, std::nullopt};
 }
 
 Reading read_part(const io::IndexedFasta& fasta,
@@ -32,10 +32,10 @@ WindowFeed::WindowFeed(std::int64_t count,
                        std::function<Reading(std::int64_t)> make,
                        const io::Tokenizer& tokenizer,
                        const io::WindowOptions& windows)
-    : tokenizer_(tokenizer),
-      windows_(windows),
-      queue_(kQueued),
-      reader_([this, count, make = std::move(make)] { read_all(count, make); }) {}
+    : tokenizer_(tokenizer), windows_(windows), queue_(kQueued) {
+    io::keep_references_local();
+    reader_ = std::jthread([this, count, make = std::move(make)] { read_all(count, make); });
+}
 
 WindowFeed::~WindowFeed() {
     queue_.cancel();
@@ -77,6 +77,8 @@ bool WindowFeed::read_one(std::int64_t index, Reading reading) {
         delivery.ended = reader.take_summaries();
         if (more) {
             delivery.piece = std::move(piece);
+        } else {
+            delivery.skipped = reader.skipped();
         }
         if (!queue_.push(std::move(delivery))) {
             return false;

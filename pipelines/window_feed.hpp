@@ -26,7 +26,7 @@ struct Reading {
     std::optional<io::Interval> score;  // strand coordinates; everything where empty
 };
 
-/// All records of a file, forward.
+/// All records of a file of any format, forward.
 Reading read_file(const std::string& path, const io::ReadOptions& options);
 /// The forward interval `asked` of a contig, on either strand, with what must be read around it.
 Reading read_part(const io::IndexedFasta& fasta,
@@ -39,6 +39,7 @@ struct Delivery {
     std::int64_t reading = 0;              // index of the reading
     std::vector<io::RecordSummary> ended;  // records of it that ended before `piece`, in order
     std::optional<io::WindowPiece> piece;  // empty at the end of the reading
+    io::Skipped skipped;                   // with the end of the reading: what was passed over
 };
 
 class WindowFeed {

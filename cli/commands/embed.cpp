@@ -7,6 +7,7 @@
 #include "cli/process.hpp"
 
 #include <memory>
+#include <utility>
 
 namespace mambase::cli {
 
@@ -15,11 +16,32 @@ namespace {
 using Options = pipelines::EmbedOptions;
 
 struct Words {
+    bool by_region = false;
     std::string strand = "concat";
     std::string dtype = "f16";
 };
 
+pipelines::Pooling parse_pool(const std::string& text) {
+    using pipelines::Pool;
+    if (text.starts_with("bin:")) {
+        const std::int64_t bin = parse_size(text.substr(4), SizeUnits::decimal);
+        MAMBASE_REQUIRE(bin >= 1, ErrorCode::usage, "a bin has at least 1 base");
+        return pipelines::Pooling::bins(bin);
+    }
+    for (const auto& [word, how] :
+         {std::pair{"none", Pool::none}, std::pair{"mean", Pool::mean}, std::pair{"max", Pool::max},
+          std::pair{"last", Pool::last}, std::pair{"region", Pool::mean}}) {
+        if (text == word) {
+            return {how, 0};
+        }
+    }
+    throw Error(ErrorCode::usage,
+                concat("'", text, "' is not one of none, mean, max, last, region, bin:N"));
+}
+
 void apply(const Words& words, Options& options) {
+    MAMBASE_REQUIRE(!words.by_region || options.reading.has_regions(), ErrorCode::usage,
+                    "--pool region: there are no regions; give -r or -R");
     using pipelines::StrandChoice;
     for (const StrandChoice strand :
          {StrandChoice::concat, StrandChoice::forward, StrandChoice::reverse, StrandChoice::mean}) {
@@ -56,17 +78,13 @@ void declare_rows(CLI::App& app, Options& options, Words& words) {
     add_choice(app, "--strand", words.strand, {"concat", "forward", "reverse", "mean"},
                "Numbers of a base: read left to right, as the reverse complement, both beside each "
                "other, or their mean");
-    add_parsed(app, "--pool", "none|bin:N",
-               "A row for each base, or the mean over each N bases, counted from the record's "
-               "start [none]",
-               [&options](const std::string& text) {
-                   if (text == "none") {
-                       return;
-                   }
-                   MAMBASE_REQUIRE(text.starts_with("bin:"), ErrorCode::usage,
-                                   concat("'", text, "' is not one of none, bin:N"));
-                   options.bin = parse_size(text.substr(4), SizeUnits::decimal);
-                   MAMBASE_REQUIRE(options.bin >= 1, ErrorCode::usage, "a bin has at least 1 base");
+    add_parsed(app, "--pool", "none|mean|max|last|region|bin:N",
+               "What a row is. none: a base; mean, max, last: of all bases of a record or region "
+               "(last: of the one that was read last); region: the mean of each of -r, -R; bin:N: "
+               "the mean of each N bases, counted from the record's start [none]",
+               [&options, &words](const std::string& text) {
+                   words.by_region = text == "region";
+                   options.pool = parse_pool(text);
                });
     add_choice(app, "--dtype", words.dtype, {"f16", "f32"},
                "Of the numbers in the file; a value too large for f16 is an error");
@@ -97,18 +115,21 @@ Command embed_command() {
     return {
         .name = "embed",
         .group = "Using a model",
-        .summary = "per-base or binned embeddings to an array file",
-        .synopsis = "-m DIR -o out.npy [options] in.fa",
+        .summary = "embeddings of bases, bins, regions or reads to an array file",
+        .synopsis = "-m DIR -o out.npy [options] in.fa [more ...]",
         .notes =
             R"(  The array is [rows, dim], C order: numpy.load("out.npy", mmap_mode="r"). Rows are in the order of
   records or of the regions asked for; out.rows.tsv has contig, start, end (0-based, half-open),
   strand, first row and number of rows; out.json the model's hash, layer, strand and context. Rows
-  in gaps are zero. The reverse strand needs a file that can be indexed: plain or bgzip FASTA.
+  in gaps are zero. Of reads, plain gzip and pipes the reverse strand waits under TMPDIR, a byte a
+  base. Reads come in their original orientation, secondary and supplementary alignments are passed
+  over.
 
 Examples:
   mambase embed -m model -o chr21.npy --pool bin:1000 chr21.fa.gz
   mambase embed -m model -o gene.npy -r chr21:33,031,597-33,041,570 --dtype f32 chr21.fa.gz
-  zcat reads.fa.gz | mambase embed -m model -o reads.npy --strand forward -
+  mambase embed -m model -o reads.npy --pool mean reads.bam
+  zcat reads.fq.gz | mambase embed -m model -o reads.npy --pool last -
 )",
         .declare = declare};
 }

@@ -97,7 +97,8 @@ ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
 
 Runner declare(CLI::App& app, CommonOptions& common) {
     const auto options = std::make_shared<Options>();
-    declare_inputs(app, options->inputs, options->ignore_eof);
+    declare_inputs(app, options->inputs, options->ignore_eof,
+                   "FASTA, plain, gzip or bgzip, told by content; - is standard input");
     add_text(app, "-o,--output", options->output, "DIR",
              "Directory for the model, the state to resume from, metrics.jsonl and run.json");
     declare_model_shape(app, *options);

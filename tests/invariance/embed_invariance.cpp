@@ -32,7 +32,7 @@ Array2 rows_of(const test::PipelineLab& lab,
     options.reading.gap = 30;
     options.reading.chunk = chunk;
     options.output = lab.file("rows.npy");
-    options.bin = what.bin;
+    options.pool = Pooling::bins(what.bin);
     options.strand = what.strand;
     options.dtype = io::RowType::f32;
     embed(options, lab.runtime(threads));

@@ -1,6 +1,7 @@
 #include "genomics_io/indexed_fasta.hpp"
 
 #include "genomics_io/alphabet.hpp"
+#include "genomics_io/open.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/genomics_io/source_conformance.hpp"
 

@@ -2,12 +2,17 @@
 #pragma once
 
 #include "genomics_io/source.hpp"
+#include "tests/support/temp_dir.hpp"
 #include "tests/unit/genomics_io/sequence_files.hpp"
 
 #include <algorithm>
 #include <cstdint>
+#include <fcntl.h>
 #include <functional>
 #include <memory>
+#include <sys/stat.h>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 namespace mambase::test {
@@ -37,6 +42,27 @@ inline std::vector<Record> collect(io::SequenceSource& source, std::int64_t star
     return records;
 }
 
+/// `read(path)` of a named pipe that brings `content` in small writes.
+template <class Read>
+std::vector<Record> read_pipe(const std::string& content, const Read& read) {
+    const TempDir dir;
+    const std::string path = dir.file("pipe");
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    std::jthread writer([&] {
+        const int fd = ::open(path.c_str(), O_WRONLY);
+        for (std::size_t at = 0; at < content.size();) {
+            const ssize_t n =
+                ::write(fd, content.data() + at, std::min<std::size_t>(content.size() - at, 1000));
+            if (n <= 0) {
+                break;
+            }
+            at += static_cast<std::size_t>(n);
+        }
+        ::close(fd);
+    });
+    return read(path);
+}
+
 using MakeSource =
     std::function<std::unique_ptr<io::SequenceSource>(const std::vector<Record>& records)>;
 
@@ -57,9 +83,16 @@ inline std::vector<Record> conformance_records() {
     return records;
 }
 
-/// `single`: sources that give one record each, asked for one by one.
-inline void check_conformance(const MakeSource& make, bool single) {
-    const std::vector<Record> records = conformance_records();
+/// `single`: sources that give one record each, asked for one by one. `upper`: of a format that has
+/// no lower case.
+inline void check_conformance(const MakeSource& make, bool single, bool upper = false) {
+    std::vector<Record> records = conformance_records();
+    for (Record& record : records) {
+        if (upper) {
+            std::transform(record.bases.begin(), record.bases.end(), record.bases.begin(),
+                           [](char c) { return c >= 'a' ? static_cast<char>(c - 'a' + 'A') : c; });
+        }
+    }
     if (!single) {
         CHECK(collect(*make(records)) == records);
         const std::vector<Record> empties{{"a", ""}, {"b", ""}};

@@ -6,11 +6,13 @@
 #include "pipelines/engine.hpp"
 #include "tests/support/pipeline_lab.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -169,15 +171,16 @@ TEST_CASE("bins are means over their bases, anchored at the record's start", "[e
     options.strand = GENERATE(StrandChoice::concat, StrandChoice::reverse, StrandChoice::mean);
     const Array2 single = embedded(lab, options);
     const std::string text = "ACGTACG" + bases;
-    options.bin = GENERATE(std::int64_t{1}, std::int64_t{10}, std::int64_t{1000});
+    options.pool = Pooling::bins(GENERATE(std::int64_t{1}, std::int64_t{10}, std::int64_t{1000}));
     const Array2 bins = embedded(lab, options);
-    const std::int64_t first_bins = (7 + options.bin - 1) / options.bin;
-    REQUIRE(bins.rows == first_bins + (1003 + options.bin - 1) / options.bin);
+    const std::int64_t first_bins = (7 + options.pool.bin - 1) / options.pool.bin;
+    REQUIRE(bins.rows == first_bins + (1003 + options.pool.bin - 1) / options.pool.bin);
     for (std::int64_t row = 0; row < bins.rows; ++row) {
         const bool in_first = row < first_bins;
         const std::int64_t begin =
-            in_first ? row * options.bin : 7 + (row - first_bins) * options.bin;
-        const std::int64_t end = std::min<std::int64_t>(begin + options.bin, in_first ? 7 : 1010);
+            in_first ? row * options.pool.bin : 7 + (row - first_bins) * options.pool.bin;
+        const std::int64_t end =
+            std::min<std::int64_t>(begin + options.pool.bin, in_first ? 7 : 1010);
         for (std::int64_t i = 0; i < bins.dim; ++i) {
             double sum = 0.0;
             int count = 0;
@@ -199,14 +202,14 @@ TEST_CASE("regions give the rows of the whole record, in the order asked for", "
     const std::string bases = test::gapped_bases(1500, 5, 4, 50);
     EmbedOptions options = options_for(lab, lab.fasta("in.fa", {"w", "ACGTACG", "x", bases}));
     options.reading.context = GENERATE(std::int64_t{0}, std::int64_t{50}, std::int64_t{64});
-    options.bin = GENERATE(std::int64_t{0}, std::int64_t{20});
+    options.pool = Pooling::bins(GENERATE(std::int64_t{0}, std::int64_t{20}));
     const Array2 whole = embedded(lab, options);
-    const std::int64_t base = options.bin == 0 ? 7 : 1;  // first row of x
+    const std::int64_t base = options.pool.bin == 0 ? 7 : 1;  // first row of x
     options.reading.regions = {"x:801-1100", "w", "x:1-20", "x:813", "x:601-860"};
     const Array2 regions = embedded(lab, options);
     const std::string table = read_text(lab.file("out.rows.tsv"));
     std::string expected;
-    if (options.bin == 0) {
+    if (options.pool.bin == 0) {
         expected = whole.rows_of(base + 800, 300) + whole.rows_of(0, 7) + whole.rows_of(base, 20) +
                    whole.rows_of(base + 812, 688) + whole.rows_of(base + 600, 260);
         REQUIRE(table.find("x\t812\t1500\t.\t327\t688\n") != std::string::npos);
@@ -245,7 +248,13 @@ TEST_CASE("a forward stream needs no index", "[embed]") {
     REQUIRE(!exists(lab.file("uneven.fa.fai")));
     options.reading.inputs = {lab.fasta("even.fa", {"x", "ACGTACGTACGTACGTAC", "y", "ACG"})};
     REQUIRE(embedded(lab, options).bytes == rows);
-    options.bin = 5;
+    options.strand = StrandChoice::concat;  // of lines that differ in length, out of a spool
+    const std::string both = embedded(lab, options).bytes;
+    options.reading.inputs = {lab.file("uneven.fa")};
+    REQUIRE(embedded(lab, options).bytes == both);
+    options.reading.inputs = {lab.file("even.fa")};
+    options.strand = StrandChoice::forward;
+    options.pool = Pooling::bins(5);
     REQUIRE(embedded(lab, options).rows == 5);
     options.reading.regions = {"x:1-18", "y"};
     const std::string by_index = embedded(lab, options).bytes;
@@ -277,13 +286,11 @@ TEST_CASE("what embed cannot do is said before it starts", "[embed]") {
     fails_with("not_found: ");
     options.strand = StrandChoice::concat;
     fails_with("not_found: ");
-    options.reading.inputs = {"-"};
-    fails_with("usage: standard input: the reverse strand needs random access");
     // An empty gzip stream, as gzip(1) writes it.
     write_text(lab.file("plain.fa.gz"),
                std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0", 20));
     options.reading.inputs = {lab.file("plain.fa.gz")};
-    fails_with("recompress it with bgzip, or embed the forward strand alone");
+    fails_with("plain.fa.gz: the file is empty");
     options.strand = StrandChoice::forward;
     options.reading.regions = {"x"};
     fails_with("regions need random access");
@@ -291,14 +298,13 @@ TEST_CASE("what embed cannot do is said before it starts", "[embed]") {
 
 TEST_CASE("embed refuses what has no meaning, all at once", "[embed]") {
     EmbedOptions options;
-    options.reading.inputs = {"a", "b"};
+    options.reading.inputs = {"a"};
     options.output = "out.h5";
-    options.bin = -1;
+    options.pool = Pooling::bins(-1);
     options.reading.gap = 0;
     const std::string failure = failure_of([&] { options.validate(); });
-    for (const std::string part :
-         {"no model directory", "one input file at a time", "ends in .npy, not \"out.h5\"",
-          "a bin has at least 1 base", "the gap is at least 1 base"}) {
+    for (const std::string part : {"no model directory", "ends in .npy, not \"out.h5\"",
+                                   "a bin has at least 1 base", "the gap is at least 1 base"}) {
         INFO(part << " in " << failure);
         REQUIRE(failure.find(part) != std::string::npos);
     }
@@ -332,4 +338,106 @@ TEST_CASE("embed leaves nothing behind where it fails, is stopped or only plans"
     REQUIRE(report.plan.find("305 bases") != std::string::npos);
     REQUIRE(report.plan.find("305 rows of ") != std::string::npos);
     REQUIRE(outputs() == 0);
+}
+
+namespace {
+
+/// The records of a FASTA text as FASTQ.
+std::string as_fastq(const std::vector<std::string>& names_and_bases) {
+    std::string text;
+    for (std::size_t i = 0; i + 1 < names_and_bases.size(); i += 2) {
+        const std::string& bases = names_and_bases[i + 1];
+        text += "@" + names_and_bases[i] + "\n" + bases + "\n+\n" + std::string(bases.size(), 'I') +
+                "\n";
+    }
+    return text;
+}
+
+}  // namespace
+
+TEST_CASE("a pool over a record is what its bases' rows say", "[embed]") {
+    const test::PipelineLab lab;
+    const std::vector<std::string> records{"a",     test::gapped_bases(130, 4, 3, 20),
+                                           "none",  "",
+                                           "b",     "ACGTRNNACG",
+                                           "gap",   std::string(40, 'N'),
+                                           "again", "T"};
+    EmbedOptions options = options_for(lab, lab.file("in.fq"));
+    write_text(lab.file("in.fq"), as_fastq(records));
+    options.reading.context = 64;
+    options.strand = GENERATE(StrandChoice::forward, StrandChoice::reverse, StrandChoice::concat,
+                              StrandChoice::mean);
+    const Array2 single = embedded(lab, options);
+    options.pool.how = GENERATE(Pool::mean, Pool::max, Pool::last);
+    const Array2 pooled = embedded(lab, options);
+    CAPTURE(name(options.strand), name(options.pool));
+    REQUIRE(pooled.rows == 4);  // "none" has no row
+    std::int64_t row = 0;
+    std::int64_t first = 0;
+    for (std::size_t r = 0; r < records.size(); r += 2) {
+        const std::string& bases = records[r + 1];
+        for (std::int64_t i = 0; i < pooled.dim && !bases.empty(); ++i) {
+            const bool reverse = options.strand == StrandChoice::reverse ||
+                                 (options.strand == StrandChoice::concat && i >= kWidth);
+            std::vector<double> values;
+            for (std::size_t p = 0; p < bases.size(); ++p) {
+                if (io::is_base(bases[p])) {
+                    values.push_back(
+                        static_cast<double>(single.value(first + static_cast<std::int64_t>(p), i)));
+                }
+            }
+            if (options.strand == StrandChoice::mean && options.pool.how != Pool::mean) {
+                continue;  // of either strand first, then of both
+            }
+            double expected = 0.0;
+            if (!values.empty() && options.pool.how == Pool::mean) {
+                expected = std::accumulate(values.begin(), values.end(), 0.0) /
+                           static_cast<double>(values.size());
+            } else if (!values.empty() && options.pool.how == Pool::max) {
+                expected = *std::max_element(values.begin(), values.end());
+            } else if (!values.empty()) {
+                expected = reverse ? values.front() : values.back();
+            }
+            REQUIRE(static_cast<double>(pooled.value(row, i)) ==
+                    Approx(expected).epsilon(1e-5).margin(1e-6));
+        }
+        row += bases.empty() ? 0 : 1;
+        first += static_cast<std::int64_t>(bases.size());
+    }
+}
+
+TEST_CASE("the rows of reads are those of the same sequence in an indexed file", "[embed]") {
+    const test::PipelineLab lab;
+    std::vector<std::string> records;
+    for (std::uint32_t i = 0; i < 9; ++i) {
+        records.push_back("read" + std::to_string(i));
+        records.push_back(test::gapped_bases(i == 4 ? 3000 : 20 + 7 * i, i, 2, 40));
+    }
+    write_text(lab.file("in.fq"), as_fastq(records));
+    EmbedOptions options = options_for(lab, lab.fasta("in.fa", records));
+    options.reading.context = GENERATE(std::int64_t{0}, std::int64_t{32});
+    options.strand = GENERATE(StrandChoice::concat, StrandChoice::forward, StrandChoice::reverse);
+    options.pool.how = GENERATE(Pool::none, Pool::mean, Pool::last);
+    const std::string by_index = embedded(lab, options).bytes;
+    const std::string table = read_text(lab.file("out.rows.tsv"));
+    options.reading.inputs = {lab.file("in.fq")};
+    REQUIRE(embedded(lab, options).bytes == by_index);
+    REQUIRE(read_text(lab.file("out.rows.tsv")) == table);
+}
+
+TEST_CASE("several inputs follow one another, whatever their formats", "[embed]") {
+    const test::PipelineLab lab;
+    const std::vector<std::string> first{"x", test::markov_bases(70, 1), "y", "ACGTN"};
+    const std::vector<std::string> second{"x", test::markov_bases(33, 2)};
+    EmbedOptions options = options_for(lab, lab.fasta("a.fa", first));
+    options.strand = GENERATE(StrandChoice::concat, StrandChoice::forward);
+    const Array2 a = embedded(lab, options);
+    write_text(lab.file("b.fq"), as_fastq(second));
+    options.reading.inputs = {lab.file("b.fq")};
+    const Array2 b = embedded(lab, options);
+    options.reading.inputs = {lab.file("a.fa"), lab.file("b.fq")};
+    const Array2 both = embedded(lab, options);
+    REQUIRE(both.rows == 108);
+    REQUIRE(both.bytes == a.bytes + b.bytes);
+    REQUIRE(read_text(lab.file("out.rows.tsv")).find("x\t0\t33\t") != std::string::npos);
 }
