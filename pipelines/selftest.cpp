@@ -292,7 +292,11 @@ void Checker::check_segments() {
 void Checker::check_step(const Forward& whole) {
     const Step step = run_.step(at_.length);
     near("loss", sketch_of(&step.loss, 1));
-    same("states after training", same_bits(step.states, whole.states));
+    if (on_host()) {
+        same("states after training", same_bits(step.states, whole.states));
+    } else {  // which may cut the scan otherwise in training (ops::SelectiveScan::for_training)
+        near("states", sketch_of(view(step.states)));
+    }
     const model::ParamTable& params = run_.start();
     for (std::size_t i = 0; i < params.size(); ++i) {
         near("grad." + params[i].name, sketch_of(view(step.gradients[i])));

@@ -1,4 +1,6 @@
 // Selective scan, backward, channels last (formulas: spec Mamba 1.9).
+// Over 500 lines because splitting the kernel moved registers and cost 3 % of its time
+// (docs/results/cuda-scan-backward.md).
 // B lanes, T positions, E channels, N states.
 //
 // The forward pass has kept the state before every kKept-th position. A block owns a tile of

@@ -16,9 +16,9 @@ struct CrossEntropy {
     TensorView loss;          // [B,T]   f64, optional
     TensorView
         best;  // [B,T]   u8, optional: the most likely id of the support (the first of equals)
-    TensorView loss_sum;  // [B]     f64, optional: += weight·loss, position by position, so a sum
-                          // may be carried
-                          //         over chunks
+    // [B] f64, optional: += weight·loss, so a sum may be carried over chunks: position by position
+    // on the CPU, on a device in tiles that chunks of whole gradient tiles do not cut.
+    TensorView loss_sum;
 };
 
 /// dlogits = scale·weight·(softmax − onehot(target)), over all V.

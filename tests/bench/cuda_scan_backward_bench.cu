@@ -1,4 +1,5 @@
 // The CUDA selective scan, backward: checked against float64 at odd shapes, then timed by kernel.
+// Over 500 lines because the float64 reference and the timings share one set of shapes.
 //
 //   nvcc -std=c++20 -O3 -I. --expt-relaxed-constexpr -gencode arch=compute_90,code=sm_90
 //        tests/bench/cuda_scan_backward_bench.cu kernels/cuda/tile_sums.cu

@@ -43,7 +43,7 @@ void check_case(const Case& at, const Backend& backend) {
     Run run(backend, 2);
     run_both(run, scan);
     const Errors errors{backend, "selective_scan"};
-    const double bound = activation_gradient_bound(backend);
+    const double bound = scan_gradient_bound(backend);
     errors.values("y", scan.y.view(), expected.y, forward_bound(backend));
     errors.values("state_out", scan.state_out.view(), expected.state_out, kForward);
     errors.values("dx", scan.dx.view(), grad.dx, bound);
@@ -53,10 +53,12 @@ void check_case(const Case& at, const Backend& backend) {
     }
     errors.values("db", scan.db.view(), grad.db, bound);
     errors.values("dc", scan.dc.view(), grad.dc, bound);
-    errors.values("dstate_in", scan.dstate_in.view(), grad.dstate_in, kActivationGradient);
-    errors.norms("da_log", scan.da_log.view(), grad.da_log);
+    errors.values("dstate_in", scan.dstate_in.view(), grad.dstate_in,
+                  scan_state_gradient_bound(backend));
+    errors.norms("da_log", scan.da_log.view(), grad.da_log, scan_state_gradient_bound(backend));
     errors.norms("dd", scan.dd.view(), grad.dd);
-    errors.norms("ddt_bias", scan.ddt_bias.view(), grad.ddt_bias);
+    errors.norms("ddt_bias", scan.ddt_bias.view(), grad.ddt_bias,
+                 scan_dt_bias_gradient_bound(backend));
     CHECK(scan.gaps_untouched());
     Scan alone(at, backend.activations);  // without `saved`
     run_forward(run, alone);

@@ -34,6 +34,25 @@ inline double weight_gradient_bound(const Backend& backend) {
     return backend.activations == DType::bf16 ? 3e-5 : kParameterGradient;
 }
 
+/// Gradients of the selective scan in bf16. Its sums over states and channels are products whose
+/// operands, states and their gradients, are rounded to bf16 like those of every product: 2^-9 of
+/// each of two factors, and 2^-8 of what is written; the largest seen is 8.6e-3.
+inline double scan_gradient_bound(const Backend& backend) {
+    return backend.activations == DType::bf16 ? 0x1p-6 : kActivationGradient;
+}
+
+/// Of a_log and state_in, which are added up in f32 behind one such sum: the largest seen
+/// is 5.7e-5.
+inline double scan_state_gradient_bound(const Backend& backend) {
+    return backend.activations == DType::bf16 ? 2e-4 : kParameterGradient;
+}
+
+/// Of dt_bias: in sums of random signs over all positions nearly everything cancels, but not the
+/// 2^-11 that tensor cores cut from each addend, always towards zero; the largest seen is 3.9e-2.
+inline double scan_dt_bias_gradient_bound(const Backend& backend) {
+    return backend.activations == DType::bf16 ? 0x1p-4 : kParameterGradient;
+}
+
 /// Values computed in double precision from f32 inputs and stored as f64: what is left is the
 /// difference between two orders of adding and two implementations of exp.
 inline constexpr double kDouble = 1e-13;
