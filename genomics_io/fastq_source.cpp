@@ -3,10 +3,8 @@
 #include "genomics_io/text_sources.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace mambase::io {
 
@@ -14,28 +12,9 @@ namespace {
 
 constexpr std::size_t kAny = std::size_t{1} << 16;
 
-class FastqSource final : public SequenceSource {
+class FastqSource final : public TextSource {
   public:
-    explicit FastqSource(LineReader lines) : lines_(std::move(lines)), bases_(kSegmentBases) {}
-
-    const std::string& path() const override { return lines_.path(); }
-
-    bool next(Segment& segment) override {
-        const bool first = !in_record_;
-        if (first && !read_header()) {
-            return false;
-        }
-        const bool last = read_bases();
-        segment.record = record_;
-        segment.name = name_.text();
-        segment.start = position_;
-        segment.bases = {bases_.data(), n_bases_};
-        segment.first = first;
-        segment.last = last;
-        position_ += static_cast<std::int64_t>(n_bases_);
-        in_record_ = !last;
-        return true;
-    }
+    explicit FastqSource(LineReader lines) : TextSource(std::move(lines)) {}
 
   private:
     [[noreturn]] void fail(std::string what, std::int64_t line) const {
@@ -44,7 +23,7 @@ class FastqSource final : public SequenceSource {
     }
 
     /// From '@' through the end of the line; false at the end of the file.
-    bool read_header() {
+    bool read_header() override {
         while (lines_.skip_line_end()) {  // blank lines between records
         }
         if (lines_.at_end()) {
@@ -60,20 +39,16 @@ class FastqSource final : public SequenceSource {
             }
             fail(std::move(what), lines_.line());
         }
-        lines_.skip();
-        ++record_;
-        position_ = 0;
         const std::int64_t line = lines_.line();
-        read_name(lines_, record_, name_);
+        begin_record();
         if (name_.text().empty()) {
             fail("the header line has no name after '@'", line);
         }
         return true;
     }
 
-    /// Fills bases_; true where the record ends there, its quality seen.
-    bool read_bases() {
-        n_bases_ = 0;
+    /// True where the record ends there, its quality seen.
+    bool read_bases() override {
         for (;;) {
             if (lines_.skip_line_end()) {
                 continue;
@@ -83,20 +58,16 @@ class FastqSource final : public SequenceSource {
             }
             const bool start = lines_.at_line_start();
             if (start && lines_.peek() == '+') {
-                read_quality(position_ + static_cast<std::int64_t>(n_bases_));
+                read_quality(length());
                 return true;
             }
             if (start && lines_.peek() == '@') {
                 fail("this record has no line with '+' and no quality", lines_.line());
             }
-            if (n_bases_ == bases_.size()) {
+            if (is_full()) {
                 return false;
             }
-            std::string_view piece;
-            if (lines_.take(piece, bases_.size() - n_bases_)) {
-                std::memcpy(bases_.data() + n_bases_, piece.data(), piece.size());
-                n_bases_ += piece.size();
-            }
+            take_bases();
         }
     }
 
@@ -137,14 +108,7 @@ class FastqSource final : public SequenceSource {
         }
     }
 
-    LineReader lines_;
-    HeaderName name_;
     HeaderName again_;  // after '+'
-    std::int64_t record_ = -1;
-    std::int64_t position_ = 0;  // of the next base of the record
-    bool in_record_ = false;
-    std::vector<char> bases_;
-    std::size_t n_bases_ = 0;
 };
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace mambase::model {
 inline constexpr std::int64_t kLastLayer = -1;
 
 /// T positions of B lanes, on the context's device; any T >= 0. How a record is cut into chunks
-/// does not change a bit of what comes out.
+/// does not change a bit of what comes out (on a device: chunks of whole gradient tiles).
 struct Chunk {
     ConstTensorView ids;        // [B,T] u8, each below V
     ConstTensorView valid;      // [B]   i64, optional: positions that count, default T
