@@ -24,11 +24,12 @@ std::int64_t rounding(const ModelConfig& config) {
 
 /// Bytes of step memory, by what they are for.
 struct StepBytes {
+    std::int64_t batch = 0;        // what a training step reads
     std::int64_t starts = 0;       // states at the starts of chunks
     std::int64_t activations = 0;  // of one chunk
     std::int64_t scratch = 0;      // of one layer at a time
 
-    std::int64_t total() const { return starts + activations + scratch; }
+    std::int64_t total() const { return batch + starts + activations + scratch; }
 };
 
 /// Numbers a position that a block holds: normed, xz, u, x_dbl, dt_raw, gated.
@@ -98,6 +99,7 @@ StepBytes step_bytes(const ops::OpTable& table,
         return forward_bytes(config, lanes, at_once, number);
     }
     StepBytes out;
+    out.batch = checked_mul(checked_mul(lanes, length), 2 + kFloat);
     // a layer: its block, residual, rstd and what the scan keeps
     const std::int64_t layer =
         checked_mul(rows, number * block_width(config) + kFloat * (d + 1)) +
@@ -109,7 +111,7 @@ StepBytes step_bytes(const ops::OpTable& table,
     const std::int64_t once = kFloat * (2 * d + 1 + config.vocab_size) + number * 3 * d +
                               (rounds ? number * (d + config.vocab_size) : 0);
     out.activations = checked_mul(config.n_layer, layer) + checked_mul(rows, once);
-    // and the sum of each lane's losses
+    // and the sums of losses
     out.scratch =
         layer_scratch(table, config, lanes, at_once, number) + kDouble * lanes + rounding(config);
     const std::int64_t states = StateLayout(config, lanes).count() * kFloat;
@@ -127,7 +129,6 @@ std::vector<MemoryPlan::Item> standing_items(const ModelConfig& config,
                                              std::int64_t length,
                                              RunMode mode) {
     const std::int64_t values = ParamTable(config).count();
-    const std::int64_t positions = checked_mul(lanes, length);
     std::vector<MemoryPlan::Item> items;
     items.push_back({"weights", checked_mul(values, kFloat)});
     items.push_back({"states", checked_mul(StateLayout(config, lanes).count(), kFloat)});
@@ -135,9 +136,8 @@ std::vector<MemoryPlan::Item> standing_items(const ModelConfig& config,
         const std::int64_t head = config.tie_embeddings ? config.vocab_size * config.d_model : 0;
         items.push_back({"gradients, in double precision", checked_mul(values + head, kDouble)});
         items.push_back({"moments of AdamW", checked_mul(values, 2 * kFloat)});
-        items.push_back({"ids, targets and weights", checked_mul(positions, 2 + kFloat)});
     } else {
-        items.push_back({"ids", positions});
+        items.push_back({"ids", checked_mul(lanes, length)});
     }
     return items;
 }
@@ -183,6 +183,7 @@ MemoryPlan plan(const ops::OpTable& table,
     out.items.push_back({"scratch of a layer", step.scratch});
     if (mode == RunMode::train) {
         out.items.push_back({"states at the starts of chunks", step.starts});
+        out.items.push_back({"ids, targets and weights", step.batch});
     }
     std::stable_sort(
         out.items.begin(), out.items.end(),

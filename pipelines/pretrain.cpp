@@ -237,10 +237,10 @@ PretrainReport Training::dry_run() {
     return out;
 }
 
-/// In one block, with the batch's ids, targets and weights: step memory that grows on its way could
-/// ask for more than the plan that the chunk was chosen by.
+/// In one block: step memory that grows on its way could ask for more than the plan that the chunk
+/// was chosen by.
 void Training::reserve_step_memory() {
-    engine_.step().reserve(memory_plan().step_bytes + 6 * recipe_.lanes * recipe_.context);
+    engine_.step().reserve(memory_plan().step_bytes);
 }
 
 void Training::describe() const {

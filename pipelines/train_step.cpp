@@ -2,7 +2,6 @@
 
 #include "base/checked_math.hpp"
 #include "base/error.hpp"
-#include "model/state_bank.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -34,20 +33,11 @@ TrainStep::TrainStep(const Recipe& recipe,
                      Engine& engine)
     : recipe_(recipe),
       windows_(windows),
-      chunk_(chunk),
       engine_(engine),
       weight_of_(weights_by_code(tokenizer, recipe.mask_weight)),
       codes_(static_cast<std::size_t>(checked_mul(recipe.batch, recipe.context + 1))),
-      ids_(engine.queue().host_memory(), DType::u8, {recipe.lanes, recipe.context}, "training ids"),
-      targets_(engine.queue().host_memory(),
-               DType::u8,
-               {recipe.lanes, recipe.context},
-               "training targets"),
-      weight_(engine.queue().host_memory(),
-              DType::f32,
-              {recipe.lanes, recipe.context},
-              "training weights"),
-      gradients_(model, engine.queue()) {}
+      gradients_(model, engine.queue()),
+      lanes_(engine.queue(), model, recipe.lanes, recipe.context, chunk, gradients_) {}
 
 TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::AdamW& optimizer) {
     const double weight_sum = draw(step);
@@ -55,11 +45,12 @@ TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::
     double loss_sum = 0.0;
     for (std::int64_t first = 0; first < recipe_.batch; first += recipe_.lanes) {
         const std::int64_t count = std::min(recipe_.lanes, recipe_.batch - first);
-        const StepMemory::Scope scope(engine_.step());
-        const model::TrainBatch batch = fill_lanes(first, count);
-        model::StateBank states(model.config(), count, engine_.queue());
-        loss_sum += model::training_step(engine_.context(), model, batch, chunk_, 1.0 / weight_sum,
-                                         states, gradients_);
+        if (states_ && states_->lanes() == count) {
+            states_->reset();
+        } else {
+            states_.emplace(model.config(), count, engine_.queue());
+        }
+        loss_sum += run_lanes(first, count, 1.0 / weight_sum);
     }
     Result result;
     result.nats = loss_sum / weight_sum;
@@ -100,11 +91,11 @@ double TrainStep::draw_window(std::int64_t step, std::int64_t window) {
                 "of 0");
 }
 
-/// Inputs, targets and weights of windows [first, first + count), on the device.
-model::TrainBatch TrainStep::fill_lanes(std::int64_t first, std::int64_t count) {
-    const auto ids = ids_.view().as<std::uint8_t, 2>();
-    const auto targets = targets_.view().as<std::uint8_t, 2>();
-    const auto weight = weight_.view().as<float, 2>();
+/// The gradients of windows [first, first + count); returns Σ weight·loss.
+double TrainStep::run_lanes(std::int64_t first, std::int64_t count, double scale) {
+    const auto ids = lanes_.ids().as<std::uint8_t, 2>();
+    const auto targets = lanes_.targets().as<std::uint8_t, 2>();
+    const auto weight = lanes_.weight().as<float, 2>();
     for (std::int64_t lane = 0; lane < count; ++lane) {
         const std::uint8_t* codes =
             codes_.data() + static_cast<std::size_t>((first + lane) * (recipe_.context + 1));
@@ -114,10 +105,8 @@ model::TrainBatch TrainStep::fill_lanes(std::int64_t first, std::int64_t count) 
             weight(lane, t) = weight_of_[codes[t + 1]];
         }
     }
-    ops::Context& context = engine_.context();
-    return {ops::on_device(context, ids_.view().slice(0, 0, count)),
-            ops::on_device(context, targets_.view().slice(0, 0, count)),
-            ops::on_device(context, weight_.view().slice(0, 0, count))};
+    lanes_.start(engine_.context(), scale, *states_);
+    return lanes_.finish(engine_.context());
 }
 
 }  // namespace mambase::pipelines

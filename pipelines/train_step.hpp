@@ -6,11 +6,14 @@
 #include "kernels/tensor/buffer.hpp"
 #include "model/adamw.hpp"
 #include "model/chunked_step.hpp"
+#include "model/repeated_step.hpp"
+#include "model/state_bank.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/recipe.hpp"
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace mambase::pipelines {
@@ -39,17 +42,16 @@ class TrainStep {
   private:
     double draw(std::int64_t step);
     double draw_window(std::int64_t step, std::int64_t window);
-    model::TrainBatch fill_lanes(std::int64_t first, std::int64_t count);
+    double run_lanes(std::int64_t first, std::int64_t count, double scale);
 
     Recipe recipe_;
     const io::SampleWindows& windows_;
-    std::int64_t chunk_;
     Engine& engine_;
     std::array<float, 256> weight_of_{};  // loss weight by the target's code
     std::vector<std::uint8_t> codes_;     // [batch, N + 1]
-    Tensor ids_, targets_;                // [lanes, N] u8, on the host as weight_
-    Tensor weight_;                       // [lanes, N] f32
     model::Gradients gradients_;
+    model::RepeatedStep lanes_;
+    std::optional<model::StateBank> states_;  // of the lanes of last time
 };
 
 }  // namespace mambase::pipelines
