@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
+#include <utility>
 
 namespace mambase::pipelines {
 
@@ -35,12 +36,14 @@ TrainStep::TrainStep(const Recipe& recipe,
       windows_(windows),
       engine_(engine),
       weight_of_(weights_by_code(tokenizer, recipe.mask_weight)),
-      codes_(static_cast<std::size_t>(checked_mul(recipe.batch, recipe.context + 1))),
       gradients_(model, engine.queue()),
       lanes_(engine.queue(), model, recipe.lanes, recipe.context, chunk, gradients_) {}
 
 TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::AdamW& optimizer) {
-    const double weight_sum = draw(step);
+    if (ahead_.step != step) {
+        draw(step, ahead_);
+    }
+    std::swap(batch_, ahead_);
     gradients_.zero();
     double loss_sum = 0.0;
     for (std::int64_t first = 0; first < recipe_.batch; first += recipe_.lanes) {
@@ -50,30 +53,46 @@ TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::
         } else {
             states_.emplace(model.config(), count, engine_.queue());
         }
-        loss_sum += run_lanes(first, count, 1.0 / weight_sum);
+        loss_sum += run_lanes(first, count, 1.0 / batch_.weight_sum);
     }
     Result result;
-    result.nats = loss_sum / weight_sum;
+    result.nats = loss_sum / batch_.weight_sum;
     result.lr = recipe_.schedule.at(step);
     result.gradient_norm = optimizer.step(engine_.context(), model, gradients_, result.lr);
     return result;
 }
 
-/// Fills codes_; returns the sum of all weights.
-double TrainStep::draw(std::int64_t step) {
-    double sum = 0.0;
+void TrainStep::draw(std::int64_t step, Batch& batch) {
+    const std::int64_t size = recipe_.context + 1;
+    batch.step = 0;
+    batch.weight_sum = 0.0;
+    batch.codes.resize(static_cast<std::size_t>(checked_mul(recipe_.batch, size)));
     for (std::int64_t window = 0; window < recipe_.batch; ++window) {
-        sum += draw_window(step, window);
+        batch.weight_sum += draw_window(
+            step, window,
+            std::span(batch.codes)
+                .subspan(static_cast<std::size_t>(window * size), static_cast<std::size_t>(size)));
     }
-    return sum;
+    batch.step = step;
+}
+
+/// While the device works. An error is for the step itself to tell, which draws again then.
+void TrainStep::draw_ahead(std::int64_t step) {
+    if (step > recipe_.steps() || ahead_.step == step) {
+        return;
+    }
+    try {
+        draw(step, ahead_);
+    } catch (const Error&) {
+        ahead_.step = 0;
+    }
 }
 
 /// A window without a target that counts (only N, say) is drawn again, under a lane number that no
 /// first draw has.
-double TrainStep::draw_window(std::int64_t step, std::int64_t window) {
-    const auto size = static_cast<std::size_t>(recipe_.context + 1);
-    const std::span<std::uint8_t> codes =
-        std::span(codes_).subspan(static_cast<std::size_t>(window) * size, size);
+double TrainStep::draw_window(std::int64_t step,
+                              std::int64_t window,
+                              std::span<std::uint8_t> codes) {
     for (std::uint64_t attempt = 0; attempt < kMostDraws; ++attempt) {
         const std::uint64_t lane = static_cast<std::uint64_t>(window) | (attempt << 32U);
         windows_.draw(recipe_.seed, static_cast<std::uint64_t>(step), lane, recipe_.both_strands,
@@ -98,7 +117,7 @@ double TrainStep::run_lanes(std::int64_t first, std::int64_t count, double scale
     const auto weight = lanes_.weight().as<float, 2>();
     for (std::int64_t lane = 0; lane < count; ++lane) {
         const std::uint8_t* codes =
-            codes_.data() + static_cast<std::size_t>((first + lane) * (recipe_.context + 1));
+            batch_.codes.data() + static_cast<std::size_t>((first + lane) * (recipe_.context + 1));
         for (std::int64_t t = 0; t < recipe_.context; ++t) {
             ids(lane, t) = codes[t] & kIdBits;
             targets(lane, t) = codes[t + 1] & kIdBits;
@@ -106,6 +125,7 @@ double TrainStep::run_lanes(std::int64_t first, std::int64_t count, double scale
         }
     }
     lanes_.start(engine_.context(), scale, *states_);
+    draw_ahead(batch_.step + 1);
     return lanes_.finish(engine_.context());
 }
 
