@@ -114,7 +114,7 @@ void ChunkPass::forward(ConstTensorView states_in,
         const TensorView before = first ? TensorView() : added;
         const TensorView stream = first ? embedded : values_.back().residual;
         blocks_.emplace_back(model_, layer)
-            .forward(context_, before, stream, {}, {}, true, values, states, added);
+            .forward(context_, before, stream, {}, {}, {}, true, values, states, added);
         values_.push_back(values);
     }
     residual_ = rows(DType::f32, config.d_model);

@@ -82,10 +82,12 @@ class MambaBlock {
 
     /// residual = residual_in + hidden (hidden absent: the first layer), then the mixer of its norm
     /// into `out` [B,T,D], which may be `hidden`. residual_in absent: values.xz is there already.
+    /// ids [B,T]: optional, residual_in is a table [V,D] that they pick rows of.
     /// segment, valid: as in the ops, optional. for_training: as in ops::SelectiveScan.
     void forward(ops::Context& context,
                  ConstTensorView hidden,
                  ConstTensorView residual_in,
+                 ConstTensorView ids,
                  ConstTensorView valid,
                  ConstTensorView segment,
                  bool for_training,
