@@ -119,21 +119,24 @@ void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading) {
              "Only the intervals of a BED file (0-based, half-open)");
 }
 
+std::int64_t parse_context(std::string_view text) {
+    if (text == "whole") {
+        return pipelines::kWholeContext;
+    }
+    const std::int64_t context = parse_size(text, SizeUnits::decimal);
+    MAMBASE_REQUIRE(context >= 1, ErrorCode::usage, "must be at least 1, or whole");
+    return context;
+}
+
 void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading) {
     declare_sequences(app, reading);
     declare_regions(app, reading);
-    add_parsed(app, "--context", "INT|whole",
-               "Read each base with INT to 2 INT bases to its left, by a grid that counts from the "
-               "record's start; whole: with all of them, the state carried. Default: the length "
-               "that the model was validated for",
-               [&context = reading.context](const std::string& text) {
-                   if (text == "whole") {
-                       context = pipelines::kWholeContext;
-                       return;
-                   }
-                   context = parse_size(text, SizeUnits::decimal);
-                   MAMBASE_REQUIRE(*context >= 1, ErrorCode::usage, "must be at least 1, or whole");
-               });
+    add_parsed(
+        app, "--context", "INT|whole",
+        "Read each base with INT to 2 INT bases to its left, by a grid that counts from the "
+        "record's start; whole: with all of them, the state carried. Default: the length "
+        "that the model was validated for",
+        [&context = reading.context](const std::string& text) { context = parse_context(text); });
     add_count(app, "--gap", reading.gap,
               "A run of at least INT bases other than A, C, G, T ends the record for the model");
     declare_chunk(app, reading.chunk, concat("Bases held at once, default ", reading.chunk));

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/App.hpp>
@@ -48,6 +49,8 @@ void declare_sequences(CLI::App& app, pipelines::ReadingOptions& reading);
 void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading);
 /// All of ReadingOptions: files, -T, -r, -R, --context, --gap, --chunk, --tokenizer.
 void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading);
+/// "8k" or "whole".
+std::int64_t parse_context(std::string_view text);
 /// --chunk; 0 is refused.
 void declare_chunk(CLI::App& app, std::int64_t& chunk, const std::string& help);
 void declare_dry_run(CLI::App& app, bool& dry_run);

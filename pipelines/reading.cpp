@@ -22,7 +22,7 @@ void ReadingOptions::collect_violations(std::vector<std::string>& out) const {
     if (has_regions() && inputs.size() == 1 && inputs.front() == "-") {
         out.emplace_back("regions need a file that can be indexed, not standard input");
     }
-    if (context && (*context < 0 || *context > (std::int64_t{1} << 40))) {
+    if (context && (*context < 0 || *context > kMostContext)) {
         out.emplace_back(
             concat("the context is a number of bases from 1 to 2^40, or whole, not ", *context));
     }
@@ -112,19 +112,28 @@ io::WindowOptions window_options(const ReadingOptions& options,
     return windows;
 }
 
-std::vector<io::Region> resolve_regions(const ReadingOptions& options,
-                                        const std::vector<io::Contig>& contigs) {
-    std::vector<io::Region> regions;
+std::vector<io::NamedRegion> named_regions(const ReadingOptions& options,
+                                           const std::vector<io::Contig>& contigs) {
+    std::vector<io::NamedRegion> regions;
     for (const std::string& text : options.regions) {
         try {
-            regions.push_back(io::parse_region(text, contigs));
+            regions.push_back({io::parse_region(text, contigs), text});
         } catch (Error& error) {
             throw error.at(options.inputs.front());
         }
     }
     if (!options.bed.empty()) {
-        const std::vector<io::Region> more = io::read_bed(options.bed, contigs);
+        const std::vector<io::NamedRegion> more = io::read_named_bed(options.bed, contigs);
         regions.insert(regions.end(), more.begin(), more.end());
+    }
+    return regions;
+}
+
+std::vector<io::Region> resolve_regions(const ReadingOptions& options,
+                                        const std::vector<io::Contig>& contigs) {
+    std::vector<io::Region> regions;
+    for (const io::NamedRegion& named : named_regions(options, contigs)) {
+        regions.push_back(named.region);
     }
     return regions;
 }

@@ -20,6 +20,13 @@ namespace mambase::pipelines {
 /// Context "whole": every run from its start, with carried state.
 inline constexpr std::int64_t kWholeContext = 0;
 
+inline constexpr std::int64_t kMostContext = std::int64_t{1} << 40;
+
+/// A base's block on the context grid; one for all of them where the grid is kWholeContext.
+inline std::int64_t block_of(std::int64_t position, std::int64_t grid) {
+    return grid == kWholeContext ? 0 : position / grid;
+}
+
 /// Common to the commands that map a model over sequence.
 struct ReadingOptions {
     std::vector<std::string> inputs;      // as io::open_sequences reads; "-" is standard input
@@ -63,7 +70,9 @@ io::WindowOptions window_options(const ReadingOptions& options,
                                  std::int64_t chunk);
 
 /// The regions that are asked for, those of `regions` first, in order. Error{not_found, usage} as
-/// io::parse_region and io::read_bed.
+/// io::parse_region and io::read_bed. The name is the text of `regions`, or as of read_named_bed.
+std::vector<io::NamedRegion> named_regions(const ReadingOptions& options,
+                                           const std::vector<io::Contig>& contigs);
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs);
 
