@@ -30,6 +30,9 @@ void MarkovBaseline::fit(const std::vector<std::string>& files,
     Delivery delivery;
     while (feed.next(delivery)) {
         runtime.throw_if_stopped();
+        for (const io::RecordSummary& record : delivery.ended) {
+            roll_.add(record.name, {0, record.length}, record.length);
+        }
         if (!delivery.piece) {
             continue;
         }

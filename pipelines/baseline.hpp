@@ -6,6 +6,7 @@
 #include "genomics_io/window.hpp"
 #include "pipelines/markov.hpp"
 #include "pipelines/runtime.hpp"
+#include "pipelines/shard.hpp"
 #include "pipelines/tally.hpp"
 
 #include <array>
@@ -26,6 +27,9 @@ class MarkovBaseline {
              const io::ReadOptions& options,
              const Runtime& runtime);
 
+    /// Of what it was fitted on: names and lengths.
+    std::string digest() const { return roll_.digest(); }
+
     /// Begins to score, bases in blocks of this grid (see block_of).
     void start(std::int64_t grid);
     /// Scores the bases of a piece that a language model is scored on (see LossLanes). A base with
@@ -42,6 +46,7 @@ class MarkovBaseline {
     std::vector<int> orders_;
     const io::Tokenizer& tokenizer_;
     MarkovModel model_;
+    Roll roll_;
     std::array<int, 128> base_of_id_{};  // 0 … 3; -1 for what is not A, C, G, T
     std::int64_t grid_ = 0;
     std::int64_t part_ = -1;

@@ -5,10 +5,12 @@
 #include "pipelines/baseline.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/evaluate_plan.hpp"
+#include "pipelines/evaluate_shard.hpp"
 #include "pipelines/evaluate_sums.hpp"
 #include "pipelines/evaluate_table.hpp"
 #include "pipelines/lanes.hpp"
 #include "pipelines/progress.hpp"
+#include "pipelines/shard_files.hpp"
 #include "pipelines/survey.hpp"
 #include "pipelines/window_feed.hpp"
 
@@ -16,14 +18,18 @@
 #include <optional>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 namespace mambase::pipelines {
 
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 std::string plan_text(Engine& engine,
                       const model::Model& model,
                       const io::Tokenizer& tokenizer,
-                      const EvaluateWork& work,
+                      EvaluateWork& work,
                       const ReadingOptions& options,
                       const std::vector<std::int64_t>& contexts) {
     SequenceCount count;
@@ -32,7 +38,8 @@ std::string plan_text(Engine& engine,
         count.bases += part.bases.size();
     }
     for (std::size_t i = 0; !work.by_parts() && i < work.inputs.size(); ++i) {
-        const SequenceCount one = count_bases(work.inputs[i], options.read_options());
+        const Reading reading = work.read(static_cast<std::int64_t>(i), options.read_options(), {});
+        const SequenceCount one = count_bases(*reading.source);
         count.records += one.records;
         count.bases += one.bases;
     }
@@ -49,11 +56,12 @@ std::string plan_text(Engine& engine,
                   forward_plan(engine, model, tokenizer, engine.chunk(options.chunk), computed));
 }
 
-std::optional<MarkovBaseline> fit_baseline(const EvaluateOptions& options,
-                                           const io::Tokenizer& tokenizer,
-                                           const Runtime& runtime) {
+void fit_baseline(std::optional<MarkovBaseline>& baseline,
+                  const EvaluateOptions& options,
+                  const io::Tokenizer& tokenizer,
+                  const Runtime& runtime) {
     if (options.baseline.empty()) {
-        return std::nullopt;
+        return;
     }
     const bool own = options.baseline_train.empty();
     if (own) {
@@ -61,10 +69,9 @@ std::optional<MarkovBaseline> fit_baseline(const EvaluateOptions& options,
             "the Markov baseline is fitted on the files that it is scored on; "
             "name others to train it on for a fair comparison");
     }
-    std::optional<MarkovBaseline> baseline(std::in_place, options.baseline, tokenizer);
+    baseline.emplace(options.baseline, tokenizer);
     baseline->fit(own ? options.reading.inputs : options.baseline_train,
                   options.reading.read_options(), runtime);
-    return baseline;
 }
 
 /// The contexts to read with, with the warnings that choose_context gives.
@@ -91,7 +98,7 @@ class EvaluateRun {
                 Engine& engine,
                 const model::Model& model,
                 const io::Tokenizer& tokenizer,
-                const EvaluateWork& work,
+                EvaluateWork& work,
                 const EvaluateLines& lines)
         : options_(options),
           runtime_(runtime),
@@ -100,12 +107,12 @@ class EvaluateRun {
           tokenizer_(tokenizer),
           work_(work),
           lines_(lines),
-          grid_(*std::max_element(lines.contexts.begin(), lines.contexts.end())),
-          baseline_(fit_baseline(options, tokenizer, runtime)),
+          grid_(sum_grid(lines.contexts)),
           progress_(runtime.observer, 0) {}
 
     /// The sums of all passes but the last wait, block by block, for those of the last.
     void run(SumSink& sink) {
+        fit_baseline(baseline_, options_, tokenizer_, runtime_);
         const std::size_t last = lines_.contexts.size() - 1;
         std::vector<SumSpool> earlier(last);
         for (std::size_t c = 0; c < last; ++c) {
@@ -128,6 +135,8 @@ class EvaluateRun {
               .markov = {}});
     }
 
+    /// What the Markov models were fitted on.
+    std::string baseline_digest() const { return baseline_ ? baseline_->digest() : ""; }
     std::int64_t bases_read() const { return bases_read_; }
     double seconds() const { return progress_.seconds(); }
 
@@ -195,26 +204,35 @@ class EvaluateRun {
     Engine& engine_;
     const model::Model& model_;
     const io::Tokenizer& tokenizer_;
-    const EvaluateWork& work_;
+    EvaluateWork& work_;
     const EvaluateLines& lines_;
-    std::int64_t grid_;  // of blocks: the longest context, but whole
+    std::int64_t grid_;  // of blocks
     std::optional<MarkovBaseline> baseline_;
     Progress progress_;
     std::int64_t bases_read_ = 0;  // by the latest pass
     bool told_ = false;            // what there is to say of the sequence
 };
 
-/// Fills in what the table came to.
-void conclude(EvaluateReport& report, const EvaluateTable& table, const EvaluateLines& lines) {
-    for (std::size_t c = 0; c < lines.contexts.size(); ++c) {
-        const LineSum::At& at = table.all().at(c);
-        report.contexts.push_back({lines.contexts[c], at.tally, at.difference});
+/// What a shard says of itself, and what its run is told by.
+Json describe_shard(const EvaluateOptions& options,
+                    const EvaluateLines& lines,
+                    const EvaluateWork& work,
+                    const std::string& model_hash,
+                    const io::Tokenizer& tokenizer,
+                    const std::string& baseline_digest,
+                    const Runtime& runtime) {
+    Json json = {
+        {"shard", shard_json({*work.shard, work.cut, digest_of(work.rolls)}, runtime.precision)},
+        {"model", model_hash},
+        {"tokenizer", {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}}},
+        {"gap", options.reading.gap}};
+    json.update(lines_json(lines));
+    json["baseline_train"] = baseline_digest;
+    json["version"] = runtime.version;
+    if (!runtime.no_pg) {
+        json["command"] = runtime.command_line;
     }
-    report.all = report.contexts.front().all;
-    for (std::size_t i = 0; i < lines.orders.size(); ++i) {
-        report.baselines.push_back({lines.orders[i], table.baselines()[i].at(0).tally});
-    }
-    report.contigs = table.contigs();
+    return json;
 }
 
 }  // namespace
@@ -269,26 +287,36 @@ void EvaluateOptions::validate() const {
 EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) {
     options.validate();
     Engine engine(runtime);
-    const model::Model model =
-        model::Model::load(options.model, host_allocator()).on_device(engine.queue());
+    model::Model loaded = model::Model::load(options.model, host_allocator());
+    const std::string hash = loaded.hash();
+    const model::Model model = std::move(loaded).on_device(engine.queue());
     const io::Tokenizer& tokenizer =
         choose_tokenizer(model, options.model, options.reading.tokenizer);
+    EvaluateLines lines{.contexts = choose_contexts(model, options, runtime.observer),
+                        .compares = !options.contexts.empty(),
+                        .by = options.by,
+                        .regions = {},
+                        .orders = options.baseline};
+    EvaluateWork work = plan_evaluation(options, lines.contexts, runtime.observer);
+    lines.regions = work.region_names;
     EvaluateReport report;
-    const EvaluateWork work = plan_evaluation(options, runtime.observer);
-    const EvaluateLines lines{.contexts = choose_contexts(model, options, runtime.observer),
-                              .compares = !options.contexts.empty(),
-                              .by = options.by,
-                              .regions = work.region_names,
-                              .orders = options.baseline};
     if (options.dry_run) {
         report.plan = plan_text(engine, model, tokenizer, work, options.reading, lines.contexts);
         return report;
     }
-    EvaluateTable table(options.output, lines);
     EvaluateRun run(options, runtime, engine, model, tokenizer, work, lines);
-    run.run(table);
-    table.finish();
-    conclude(report, table, lines);
+    if (work.shard) {
+        EvaluateShardWriter shard(options.output, lines);
+        run.run(shard);
+        shard.finish(
+            describe_shard(options, lines, work, hash, tokenizer, run.baseline_digest(), runtime));
+        report = report_of(shard.all(), lines);
+    } else {
+        EvaluateTable table(options.output, lines);
+        run.run(table);
+        table.finish();
+        report = report_of(table, lines);
+    }
     report.bases_read = run.bases_read();
     report.seconds = run.seconds();
     return report;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mambase::pipelines {
@@ -20,7 +21,7 @@ struct EvaluateOptions {
     /// for; the bases at 2^k to 2^(k + 1) - 1 from where the state was reset; nothing else.
     enum class By : std::uint8_t { contig, region, position, all };
     By by = By::contig;
-    std::string output = "-";  // TSV; "-" is standard output
+    std::string output = "-";  // TSV; "-" is standard output. Of a shard, its sums
     /// Orders of Markov models scored on the same bases (see markov.hpp), each 1 to 12.
     std::vector<int> baseline;
     /// FASTA that the Markov models are fitted on; empty: the evaluated bases' own files, whole
@@ -31,6 +32,8 @@ struct EvaluateOptions {
     /// Throws Error{usage} with every violated rule in one message.
     void validate() const;
 };
+
+std::string_view name(EvaluateOptions::By by);
 
 struct EvaluateReport {
     CaseTally all;  // at the first context, as `baselines`
@@ -64,8 +67,9 @@ struct EvaluateReport {
 ///
 /// Scored is every A, C, G or T but the first base after a reset, with probabilities over A, C, G
 /// and T: the same bases whatever the context. Sums are in double, by position within a block of
-/// the context grid (whole: within a record or region), blocks added in order. Errors as of the
-/// readers and Model::load; Error{cancelled} on a stop.
+/// the context grid (whole: within a record or region), blocks added in order. A shard writes these
+/// sums, for merge(); the report has what they come to, without contigs and baselines. Errors as of
+/// the readers and Model::load; Error{cancelled} on a stop.
 EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime);
 
 }  // namespace mambase::pipelines

@@ -141,4 +141,22 @@ void EvaluateTable::write(std::string_view name, const LineSum& sum) {
     }
 }
 
+EvaluateReport report_of(const LineSum& all, const EvaluateLines& lines) {
+    EvaluateReport report;
+    for (std::size_t c = 0; c < lines.contexts.size(); ++c) {
+        report.contexts.push_back({lines.contexts[c], all.at(c).tally, all.at(c).difference});
+    }
+    report.all = report.contexts.front().all;
+    return report;
+}
+
+EvaluateReport report_of(const EvaluateTable& table, const EvaluateLines& lines) {
+    EvaluateReport report = report_of(table.all(), lines);
+    for (std::size_t i = 0; i < lines.orders.size(); ++i) {
+        report.baselines.push_back({lines.orders[i], table.baselines()[i].at(0).tally});
+    }
+    report.contigs = table.contigs();
+    return report;
+}
+
 }  // namespace mambase::pipelines

@@ -63,4 +63,9 @@ class EvaluateTable : public SumSink {
     std::vector<LineSum> baselines_;
 };
 
+/// What a table that is finished says of all bases.
+EvaluateReport report_of(const EvaluateTable& table, const EvaluateLines& lines);
+/// The same of a sum alone.
+EvaluateReport report_of(const LineSum& all, const EvaluateLines& lines);
+
 }  // namespace mambase::pipelines

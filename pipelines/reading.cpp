@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "genomics_io/bed.hpp"
+#include "genomics_io/open.hpp"
 
 #include <algorithm>
 #include <tuple>
@@ -28,6 +29,11 @@ void ReadingOptions::collect_violations(std::vector<std::string>& out) const {
     }
     if (gap < 1) {
         out.emplace_back(concat("the gap is at least 1 base, not ", gap));
+    }
+    if (shard && (shard->count < 1 || shard->count > kMostShards || shard->index < 0 ||
+                  shard->index >= shard->count)) {
+        out.push_back(concat("a shard is i/n with i from 1 to n and n at most ", kMostShards,
+                             ", not ", shard->index + 1, "/", shard->count));
     }
     if (chunk < 0) {
         out.emplace_back(concat("the chunk is at least 1 base, not ", chunk));
@@ -136,6 +142,22 @@ std::vector<io::Region> resolve_regions(const ReadingOptions& options,
         regions.push_back(named.region);
     }
     return regions;
+}
+
+std::optional<io::IndexedFasta> open_if_indexable(const std::string& path,
+                                                  const io::ReadOptions& options,
+                                                  const Observer& observer) {
+    if (!io::can_be_indexed(path)) {
+        return std::nullopt;
+    }
+    try {
+        return io::IndexedFasta::open(path, options, observer);
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::unsupported) {  // lines of one record differ in length
+            throw;
+        }
+        return std::nullopt;
+    }
 }
 
 void tell_letters(const io::RecordSummary& record, const Observer& observer) {

@@ -9,6 +9,7 @@
 #include "genomics_io/window.hpp"
 #include "model/model.hpp"
 #include "pipelines/runtime.hpp"
+#include "pipelines/shard.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -38,6 +39,7 @@ struct ReadingOptions {
     std::int64_t chunk = 0;               // bases of a window held at once; 0: as suits the device.
                                           // Changes no result
     std::string tokenizer;                // for a model that does not name its own
+    std::optional<Shard> shard;           // only this one's part of the work
     bool ignore_eof = false;              // bgzip, BAM, CRAM without their end marker are fine
 
     bool has_regions() const { return !regions.empty() || !bed.empty(); }
@@ -75,6 +77,11 @@ std::vector<io::NamedRegion> named_regions(const ReadingOptions& options,
                                            const std::vector<io::Contig>& contigs);
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs);
+
+/// Of FASTA that is plain or bgzip with lines of one length a record; empty for all else.
+std::optional<io::IndexedFasta> open_if_indexable(const std::string& path,
+                                                  const io::ReadOptions& options,
+                                                  const Observer& observer);
 
 /// What a reader should know of a record: no bases (a warning), IUPAC codes that read as N.
 void tell_letters(const io::RecordSummary& record, const Observer& observer);

@@ -8,7 +8,6 @@
 
 #include <memory>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace mambase::cli {
@@ -41,14 +40,12 @@ std::vector<int> parse_orders(std::string_view text) {
 
 Options::By parse_by(std::string_view text) {
     using By = Options::By;
-    for (const auto& [word, by] :
-         {std::pair{"region", By::region}, std::pair{"position", By::position},
-          std::pair{"all", By::all}}) {
-        if (text == word) {
+    for (const By by : {By::contig, By::region, By::position}) {
+        if (name(by) == text) {
             return by;
         }
     }
-    return By::contig;
+    return By::all;
 }
 
 std::string summary(std::string_view name, const pipelines::Tally& tally) {
@@ -64,19 +61,7 @@ ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
         write_stdout(report.plan);
         return ExitCode::done;
     }
-    if (report.all.all().bases == 0) {
-        runtime.observer.warning("no base was scored");
-        return ExitCode::done;
-    }
-    for (const auto& at : report.contexts) {
-        const bool whole = at.context == pipelines::kWholeContext;
-        runtime.observer.info(summary(
-            concat("model, context ", whole ? "whole" : format_count(at.context)), at.all.all()));
-    }
-    for (const auto& baseline : report.baselines) {
-        runtime.observer.info(
-            summary(concat("Markov order ", baseline.order), baseline.tally.all()));
-    }
+    tell(report, runtime);
     return ExitCode::done;
 }
 
@@ -105,6 +90,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     add_texts(app, "--baseline-train", options->baseline_train, "FILE",
               "FASTA to fit the Markov models on, both strands; may be given again. Default: the "
               "evaluated files themselves, with a warning");
+    declare_shard(app, options->reading.shard);
     declare_dry_run(app, options->dry_run);
     common.exact = true;
     declare_run(app, common);
@@ -115,6 +101,22 @@ Runner declare(CLI::App& app, CommonOptions& common) {
 }
 
 }  // namespace
+
+void tell(const pipelines::EvaluateReport& report, const pipelines::Runtime& runtime) {
+    if (report.all.all().bases == 0) {
+        runtime.observer.warning("no base was scored");
+        return;
+    }
+    for (const auto& at : report.contexts) {
+        const bool whole = at.context == pipelines::kWholeContext;
+        runtime.observer.info(summary(
+            concat("model, context ", whole ? "whole" : format_count(at.context)), at.all.all()));
+    }
+    for (const auto& baseline : report.baselines) {
+        runtime.observer.info(
+            summary(concat("Markov order ", baseline.order), baseline.tally.all()));
+    }
+}
 
 Command evaluate_command() {
     return {
@@ -135,6 +137,7 @@ Examples:
   mambase evaluate -m model chr21.fa.gz
   mambase evaluate -m model -r chr21:20,000,001-21,000,000 -o chr21.tsv chr21.fa.gz
   mambase evaluate -m model --contexts 1k,8k,64k chr21.fa.gz
+  mambase evaluate -m model --shard 2/7 -o part2 genome.fa && mambase merge -o genome.tsv part?
   mambase evaluate -m model --baseline 1-12 --baseline-train chrX.fa.gz chr21.fa.gz
 )",
         .declare = declare};
