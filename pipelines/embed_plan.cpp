@@ -118,29 +118,6 @@ std::int64_t add_groups(InputPlan& input, const EmbedOptions& options, std::int6
     return largest;
 }
 
-/// For random access where something needs that and it can be.
-void open_input(InputPlan& input,
-                const EmbedOptions& options,
-                bool on_grid,
-                const Observer& observer) {
-    const io::ReadOptions read = options.reading.read_options();
-    const bool regions = options.reading.has_regions();
-    if (!regions && options.strand == StrandChoice::forward && !on_grid) {
-        return;
-    }
-    if (!regions) {
-        input.fasta = open_if_indexable(input.path, read, observer);
-        return;
-    }
-    if (!io::can_be_indexed(input.path)) {
-        throw Error(ErrorCode::usage,
-                    "regions need random access, so FASTA that is plain or bgzip; recompress "
-                    "it with bgzip")
-            .at(input.path == "-" ? "standard input" : input.path);
-    }
-    input.fasta = io::IndexedFasta::open(input.path, read, observer);
-}
-
 /// By random access.
 void plan_indexed(EmbedPlan& plan,
                   InputPlan& input,
@@ -269,7 +246,9 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
     for (const std::string& path : options.reading.inputs) {
         InputPlan& input = plan.inputs.emplace_back();
         input.path = path;
-        open_input(input, options, on_grid, observer);
+        if (options.reading.has_regions() || options.strand != StrandChoice::forward || on_grid) {
+            input.fasta = open_indexable(path, options.reading, observer);
+        }
         if (input.fasta) {
             add_spans(input, std::ssize(plan.inputs) - 1, options);
         } else {
