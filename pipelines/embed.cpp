@@ -44,17 +44,18 @@ class EmbedRun {
           windows_(windows),
           plan_(plan),
           table_(table),
+          rolls_(plan.rolls),
           width_(model.config().d_model),
           progress_(runtime.observer, both_strands(options.strand) ? 2 * plan.bases : plan.bases) {}
 
     void run(io::NpySink& array) {
-        for (const InputPlan& input : plan_.inputs) {
-            if (input.fasta) {
-                run_indexed(input, array);
+        for (std::size_t i = 0; i < plan_.inputs.size(); ++i) {
+            if (plan_.inputs[i].fasta) {
+                run_indexed(plan_.inputs[i], array);
             } else if (options_.strand == StrandChoice::forward) {
-                stream(input, array);
+                stream(i, array);
             } else {
-                run_spooled(input, array);
+                run_spooled(i, array);
             }
             close_before(end_span());
         }
@@ -64,6 +65,8 @@ class EmbedRun {
     double seconds() const { return progress_.seconds(); }
     std::int64_t records() const { return end_span(); }
     std::int64_t rows() const { return next_row_; }
+    /// Of a shard: of all that the whole run reads.
+    std::string digest() const { return digest_of(rolls_); }
 
   private:
     /// Spans that can be read on either strand: one reading a span, or one of all.
@@ -106,16 +109,24 @@ class EmbedRun {
     }
 
     /// In one sweep, records kept aside for the reverse strand, as many as fit.
-    void run_spooled(const InputPlan& input, io::NpySink& array) {
+    void run_spooled(std::size_t index, io::NpySink& array) {
+        const std::string& path = plan_.inputs[index].path;
+        const auto input = static_cast<std::int64_t>(index);
         const SpoolLimits limits = spool_limits(options_.pool, width_);
-        const auto source = io::open_sequences(input.path, options_.reading.read_options());
+        const auto source = open_swept(path, options_.reading, input, &rolls_[index]);
         io::RecordSpool spool;
         while (spool.fill(*source, tokenizer_, limits.records, limits.bases)) {
             Readable readable;
             readable.together = true;
             readable.spans.begin = end_span();
             for (const io::RecordSpool::Record& record : spool.records()) {
-                append({record.name, record.index, record.length, {0, record.length}, 0});
+                append({record.name,
+                        record.index,
+                        record.length,
+                        {0, record.length},
+                        0,
+                        input,
+                        record.index});
             }
             readable.spans.end = end_span();
             readable.make = [&spool](std::int64_t, io::Strand strand) {
@@ -127,7 +138,7 @@ class EmbedRun {
                 pass(readable, single_strand(), true, to(array));
             }
         }
-        tell_skipped(input.path, source->skipped(), runtime_.observer);
+        tell_skipped(path, source->skipped(), runtime_.observer);
     }
 
     /// Reverse rows to a spool, then the forward pass, which joins them row by row.
@@ -181,35 +192,39 @@ class EmbedRun {
     }
 
     /// The forward strand of a whole file in one sweep; spans are met on the way.
-    void stream(const InputPlan& input, io::NpySink& array) {
-        const std::int64_t first = end_span();
+    void stream(std::size_t index, io::NpySink& array) {
+        const std::string& path = plan_.inputs[index].path;
+        const auto input = static_cast<std::int64_t>(index);
         WindowFeed feed(
             1,
-            [this, &input](std::int64_t) {
-                return read_file(input.path, options_.reading.read_options());
+            [&](std::int64_t) {
+                return Reading{open_swept(path, options_.reading, input, &rolls_[index]),
+                               io::Strand::forward, std::nullopt};
             },
             tokenizer_, windows_);
+        latest_record_ = -1;
         compute(feed, io::Strand::forward, true, to(array), [&](const Delivery& delivery) {
             for (const io::RecordSummary& ended : delivery.ended) {
-                RowSpan& of = meet(first, ended.record, ended.name);
+                RowSpan& of = meet(input, ended.record, ended.name);
                 of.length = ended.length;
                 of.bases = {0, ended.length};
                 next_row_ += of.rows(options_.pool);
             }
-            if (!delivery.piece) {
-                tell_skipped(input.path, delivery.skipped, runtime_.observer);
-                return first;
+            if (delivery.piece) {
+                meet(input, delivery.piece->record, *delivery.piece->name);
+            } else {
+                tell_skipped(path, delivery.skipped, runtime_.observer);
             }
-            meet(first, delivery.piece->record, *delivery.piece->name);
-            return first + delivery.piece->record;
+            return end_span() - 1;
         });
     }
 
-    RowSpan& meet(std::int64_t first, std::int64_t record, std::string_view record_name) {
-        if (first + record == end_span()) {
-            spans_.push_back({std::string(record_name), record, 0, {}, next_row_});
+    RowSpan& meet(std::int64_t input, std::int64_t record, std::string_view record_name) {
+        if (record != latest_record_) {
+            latest_record_ = record;
+            spans_.push_back({std::string(record_name), record, 0, {}, next_row_, input, record});
         }
-        return span(first + record);
+        return spans_.back();
     }
 
     // Spans are numbered through the whole run; those that are done with are in the table alone.
@@ -269,11 +284,13 @@ class EmbedRun {
     const io::WindowOptions& windows_;
     const EmbedPlan& plan_;
     RowsTable& table_;
+    std::vector<Roll> rolls_;  // of a sweep, on the reader's thread
     std::int64_t width_;
     Progress progress_;
     std::deque<RowSpan> spans_;  // from number closed_ on
     std::int64_t closed_ = 0;
     std::int64_t next_row_ = 0;
+    std::int64_t latest_record_ = -1;  // of the file being swept
     std::vector<float> reverse_;
     std::vector<float> joined_;
 };
@@ -360,15 +377,14 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
     report.bases_read = run.bases_read();
     report.seconds = run.seconds();
     table.finish();
-    write_description(report.description, options, report, hash, tokenizer, runtime);
-    try {
-        array.finish(report.rows);
-    } catch (...) {  // what lies beside it means nothing without the array
-        std::error_code ignored;
-        std::filesystem::remove(report.rows_table, ignored);
-        std::filesystem::remove(report.description, ignored);
-        throw;
-    }
+    const std::optional<ShardFacts> shard =
+        plan.shard ? std::optional(ShardFacts{*plan.shard, plan.cut, run.digest()}) : std::nullopt;
+    finish_embedding(
+        report,
+        [&] {
+            write_description(report.description, options, report, hash, tokenizer, shard, runtime);
+        },
+        [&] { array.finish(report.rows); });
     return report;
 }
 

@@ -60,10 +60,7 @@ ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
         write_stdout(report.plan);
         return ExitCode::done;
     }
-    runtime.observer.info(concat(report.array, ": ", format_count(report.rows), " rows of ",
-                                 report.dim, " numbers, ", format_bytes(report.bytes)));
-    runtime.observer.info(concat(report.rows_table, ": which rows are which bases; ",
-                                 report.description, ": what the numbers are"));
+    tell(report, runtime);
     return ExitCode::done;
 }
 
@@ -101,6 +98,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
              "Array to write; FILE.rows.tsv and FILE.json appear beside it");
     declare_reading(app, options->reading);
     declare_rows(app, *options, *words);
+    declare_shard(app, options->reading.shard);
     declare_dry_run(app, options->dry_run);
     declare_run(app, common);
     return [options, words](const pipelines::Runtime& runtime) {
@@ -110,6 +108,13 @@ Runner declare(CLI::App& app, CommonOptions& common) {
 }
 
 }  // namespace
+
+void tell(const pipelines::EmbedReport& report, const pipelines::Runtime& runtime) {
+    runtime.observer.info(concat(report.array, ": ", format_count(report.rows), " rows of ",
+                                 report.dim, " numbers, ", format_bytes(report.bytes)));
+    runtime.observer.info(concat(report.rows_table, ": which rows are which bases; ",
+                                 report.description, ": what the numbers are"));
+}
 
 Command embed_command() {
     return {
@@ -129,6 +134,7 @@ Examples:
   mambase embed -m model -o chr21.npy --pool bin:1000 chr21.fa.gz
   mambase embed -m model -o gene.npy -r chr21:33,031,597-33,041,570 --dtype f32 chr21.fa.gz
   mambase embed -m model -o reads.npy --pool mean reads.bam
+  mambase embed -m model -o part1.npy --shard 1/7 --pool bin:1000 genome.fa
   zcat reads.fq.gz | mambase embed -m model -o reads.npy --pool last -
 )",
         .declare = declare};
