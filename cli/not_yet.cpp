@@ -16,7 +16,6 @@ constexpr NotYet kTable[] = {
     {"classify", "", ""},
     {"score", "", ""},
     {"variants", "", ""},
-    {"generate", "", ""},
     {"state", "", ""},
     {"merge", "", ""},
     {"report", "", ""},
