@@ -18,7 +18,6 @@ constexpr NotYet kTable[] = {
     {"variants", "", ""},
     {"state", "", ""},
     {"merge", "", ""},
-    {"report", "", ""},
     {"pretrain", "-T,--reference", ""},
     {"pretrain", "--train", ""},
     {"pretrain", "--valid", ""},
