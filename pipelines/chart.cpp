@@ -13,7 +13,7 @@ namespace mambase::pipelines {
 
 namespace {
 
-constexpr double kLeft = 64.0;
+constexpr double kLeft = 76.0;
 constexpr double kRight = 16.0;
 constexpr double kTop = 12.0;
 constexpr double kBottom = 46.0;
@@ -36,9 +36,10 @@ std::string svg_line(double x1, double y1, double x2, double y2, std::string_vie
                   "\" x2=\"", pixels(x2), "\" y2=\"", pixels(y2), "\"/>\n");
 }
 
-std::string svg_begin(double width, double height, std::string_view title, bool square) {
-    return concat("<svg", square ? " class=\"square\"" : "", " viewBox=\"0 0 ", pixels(width), " ",
-                  pixels(height), "\" role=\"img\"><title>", escape_html(title), "</title>\n");
+std::string svg_begin(double width, double height, std::string_view title) {
+    return concat("<svg viewBox=\"0 0 ", pixels(width), " ", pixels(height),
+                  "\" style=\"max-width:", pixels(width), "px\" role=\"img\"><title>",
+                  escape_html(title), "</title>\n");
 }
 
 /// "8,192", "1.5 M", "0.25": short, and exact enough for a tick.
@@ -213,9 +214,9 @@ std::string draw(const Chart& chart) {
     // An <svg> within cuts off what lies beyond the axes.
     const double inner_width = width - kLeft - kRight;
     const double inner_height = height - kTop - kBottom;
-    std::string out = concat("<figure>\n", html_legend(names),
-                             svg_begin(width, height, chart.title, chart.square),
-                             draw_axes(chart, x, y, width, height));
+    std::string out =
+        concat("<figure>\n", html_legend(names), svg_begin(width, height, chart.title),
+               draw_axes(chart, x, y, width, height));
     out += concat("<svg x=\"", pixels(kLeft), "\" y=\"", pixels(kTop), "\" width=\"",
                   pixels(inner_width), "\" height=\"", pixels(inner_height), "\" viewBox=\"",
                   pixels(kLeft), " ", pixels(kTop), " ", pixels(inner_width), " ",
@@ -233,7 +234,7 @@ std::string draw(const HeatMap& map) {
     const bool with_text = cell >= 30.0;
     const double width = label + n * cell + 20.0;
     const double height = n * cell + label;
-    std::string out = concat("<figure>\n", svg_begin(width, height, map.title, false));
+    std::string out = concat("<figure>\n", svg_begin(width, height, map.title));
     for (std::size_t row = 0; row < map.names.size(); ++row) {
         const double top = 24.0 + static_cast<double>(row) * cell;
         const std::vector<double>& counts = map.counts[row];

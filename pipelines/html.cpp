@@ -30,8 +30,7 @@ p { margin: .3rem 0; max-width: 46rem; }
 footer { margin-top: 2.5rem; border-top: 1px solid var(--grid); padding-top: .6rem; }
 code { font-size: .875em; overflow-wrap: anywhere; }
 figure { margin: .6rem 0 1rem; }
-figure > svg { display: block; width: 100%; height: auto; max-width: 45rem; }
-figure > svg.square { max-width: 30rem; }
+figure > svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .grid { stroke: var(--grid); }
 svg .axis { stroke: var(--rule); }
@@ -49,7 +48,9 @@ svg .over { fill: var(--paper); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0; font-size: .875rem; }
 th, td { padding: .15rem .7rem .15rem 0; text-align: left; border-bottom: 1px solid var(--grid);
-  vertical-align: top; overflow-wrap: anywhere; }
+  vertical-align: top; }
+.tables { display: flex; flex-wrap: wrap; gap: 0 3rem; }
+.tables td { max-width: 24rem; overflow-wrap: anywhere; }
 thead th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 tbody th { font-weight: 400; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -80,10 +81,9 @@ std::size_t character_size(std::string_view text) {
     return too_long || no_character ? 0 : size;
 }
 
+/// Or nothing.
 bool is_number(std::string_view field) {
-    return field == "NA" || field == "." ||
-           (!field.empty() &&
-            field.find_first_not_of("0123456789.,+-%e") == std::string_view::npos);
+    return field == "NA" || field.find_first_not_of("0123456789.,+-%e") == std::string_view::npos;
 }
 
 }  // namespace

@@ -112,13 +112,12 @@ std::string embedding_section(const std::string& array_path) {
         return concat(name, " component, ", format_fixed(100.0 * components.shares[k], 1),
                       " % of the variance");
     };
-    Chart chart{
-        .title = "Rows on their first two principal components",
-        .x = {.label = label("first", 0)},
-        .y = {.label = label("second", 1)},
-        .series = series_of(sample, components, Contigs(embedding_stem(array_path) + ".rows.tsv")),
-        .square = true,
-        .cloud = true};
+    Chart chart{.title = "Rows on their first two principal components",
+                .x = {.label = label("first", 0)},
+                .y = {.label = label("second", 1)},
+                .square = true,
+                .cloud = true};
+    chart.series = series_of(sample, components, Contigs(embedding_stem(array_path) + ".rows.tsv"));
     return concat(out, "<p>", format_count(std::ssize(sample.rows)),
                   " rows, evenly spaced, on their first two principal components.</p>\n",
                   draw(chart));

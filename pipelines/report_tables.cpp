@@ -85,46 +85,24 @@ std::optional<double> position_of(std::string_view name) {
     return doubling ? std::optional(std::sqrt(*first * *last)) : std::nullopt;
 }
 
-/// Rows of one context; all of them in a table without.
-std::string context_of(const io::TableReader& table, std::size_t row) {
-    return table.has("context") ? table.text(row, "context") : std::string();
-}
-
 std::string position_chart(const io::TableReader& table) {
     Chart chart{.title = "Bits a base by the distance from where the state was reset",
                 .x = {.label = "bases from the reset", .scale = ChartAxis::Scale::log2},
                 .y = {.label = "bits a base"}};
-    for (std::size_t row = 0; row < table.rows(); ++row) {
-        const auto position = position_of(table.text(row, "name"));
-        if (!position) {
-            continue;
-        }
-        const std::string context = context_of(table, row);
-        const std::string name = context.empty() ? "all" : concat("context ", context);
-        const auto found =
-            std::find_if(chart.series.begin(), chart.series.end(),
-                         [&](const ChartSeries& series) { return series.name == name; });
-        ChartSeries& series =
-            found != chart.series.end()
-                ? *found
-                : chart.series.emplace_back(ChartSeries{name, {}, ChartSeries::Mark::both});
-        series.points.push_back({*position, table.number(row, "bits")});
-    }
-    if (chart.series.empty()) {
-        return "";
-    }
-    if (chart.series.size() == 1 && table.has({"upper_bits", "lower_bits"})) {
-        for (const char* const part : {"upper", "lower"}) {
-            ChartSeries series{concat(part, " case"), {}, ChartSeries::Mark::both};
-            for (std::size_t row = 0; row < table.rows(); ++row) {
-                if (const auto position = position_of(table.text(row, "name"))) {
-                    series.points.push_back({*position, table.number(row, concat(part, "_bits"))});
-                }
+    for (const auto& [name, column] :
+         {std::pair{"all", "bits"}, std::pair{"upper case", "upper_bits"},
+          std::pair{"lower case", "lower_bits"}}) {
+        ChartSeries series{name, {}, ChartSeries::Mark::both};
+        for (std::size_t row = 0; row < table.rows() && table.has(column); ++row) {
+            if (const auto position = position_of(table.text(row, "name"))) {
+                series.points.push_back({*position, table.number(row, column)});
             }
+        }
+        if (!series.points.empty()) {
             chart.series.push_back(std::move(series));
         }
     }
-    return concat("<h3>By position</h3>\n", draw(chart));
+    return chart.series.empty() ? "" : concat("<h3>By position</h3>\n", draw(chart));
 }
 
 /// "whole" stands one doubling past the longest.
@@ -167,6 +145,50 @@ std::string context_charts(const io::TableReader& table) {
                   whole ? " The last point is the whole context." : "", "</p>\n", draw(difference));
 }
 
+/// Each value with its interval; nothing where the table has ".".
+std::string classifier_table(const io::TableReader& table) {
+    HtmlTable out{{"classifier", "label", "windows", "accuracy", "95 % interval", "nats",
+                   "calibration error", "95 % interval"},
+                  {}};
+    for (std::size_t row = 0; row < table.rows(); ++row) {
+        const auto plain = [&](std::string_view column) {
+            const std::string& text = table.text(row, column);
+            return text == "." ? std::string() : text;
+        };
+        const auto interval = [&](const std::string& of) {
+            const std::string low = plain(of + "_low");
+            return low.empty() ? low : concat(low, " - ", plain(of + "_high"));
+        };
+        out.rows.push_back({plain("classifier"), plain("label"), plain("windows"),
+                            plain("accuracy"), interval("accuracy"), plain("nats"),
+                            plain("calibration_error"), interval("calibration")});
+    }
+    return html_table(out);
+}
+
+/// Without counts where the table has none of this classifier.
+HeatMap confusion_matrix(const io::TableReader& table,
+                         const std::string& classifier,
+                         const std::vector<std::string>& names) {
+    HeatMap map{.title = concat("Confusion matrix of ", classifier),
+                .row_label = "label",
+                .column_label = "called",
+                .names = names,
+                .counts = {}};
+    for (std::size_t row = 0; row < table.rows(); ++row) {
+        const auto label = std::find(names.begin(), names.end(), table.text(row, "label"));
+        if (table.text(row, "classifier") != classifier || label == names.end()) {
+            continue;
+        }
+        map.counts.resize(names.size(), std::vector<double>(names.size()));
+        std::vector<double>& counts = map.counts[static_cast<std::size_t>(label - names.begin())];
+        for (std::size_t column = 0; column < names.size(); ++column) {
+            counts[column] = table.number(row, concat(kCalled, names[column]));
+        }
+    }
+    return map;
+}
+
 }  // namespace
 
 bool is_evaluation(const io::TableReader& table) {
@@ -181,8 +203,10 @@ std::string evaluation_section(const io::TableReader& table) {
             columns.emplace_back(column);
         }
     }
+    std::vector<std::size_t> rows = all_rows(table);
+    std::erase_if(rows, [&](std::size_t row) { return table.text(row, "bases") == "0"; });
     return concat(heading("Prediction of the next base", table), position_chart(table),
-                  context_charts(table), table_of(table, columns, all_rows(table)));
+                  context_charts(table), table_of(table, columns, rows));
 }
 
 bool is_classification(const io::TableReader& table) {
@@ -190,36 +214,16 @@ bool is_classification(const io::TableReader& table) {
 }
 
 std::string classification_section(const io::TableReader& table) {
-    std::vector<std::string> plain;
-    HeatMap map{
-        .title = "", .row_label = "label", .column_label = "called", .names = {}, .counts = {}};
+    std::vector<std::string> names;
     for (const std::string& column : table.columns()) {
         if (column.starts_with(kCalled)) {
-            map.names.push_back(column.substr(kCalled.size()));
-        } else {
-            plain.push_back(column);
+            names.push_back(column.substr(kCalled.size()));
         }
     }
-    std::string out = heading("Classification", table) + table_of(table, plain, all_rows(table));
+    std::string out = heading("Classification", table) + classifier_table(table);
     for (const std::string& classifier : values_of(table, "classifier")) {
-        map.counts.assign(map.names.size(), std::vector<double>(map.names.size()));
-        bool found = false;
-        for (std::size_t row = 0; row < table.rows(); ++row) {
-            const auto label =
-                std::find(map.names.begin(), map.names.end(), table.text(row, "label"));
-            if (table.text(row, "classifier") != classifier || label == map.names.end()) {
-                continue;
-            }
-            std::vector<double>& counts =
-                map.counts[static_cast<std::size_t>(label - map.names.begin())];
-            for (std::size_t column = 0; column < map.names.size(); ++column) {
-                const double count = table.number(row, concat(kCalled, map.names[column]));
-                found = found || std::isfinite(count);
-                counts[column] = std::isfinite(count) ? count : 0.0;
-            }
-        }
-        if (found) {
-            map.title = concat("Confusion matrix of ", classifier);
+        const HeatMap map = confusion_matrix(table, classifier, names);
+        if (!map.counts.empty()) {
             out += concat("<h3>Confusion matrix: ", escape_html(classifier),
                           "</h3>\n<p class=\"soft\">Percent of each label's windows.</p>\n",
                           draw(map));

@@ -156,7 +156,7 @@ std::string record_tables(const std::string& path) {
         throw Error(ErrorCode::format, "not the record of a run: no JSON object").at(path);
     }
     HtmlTable plain{{"run", ""}, {}};
-    std::string objects;
+    std::string tables;
     for (const auto& [key, value] : record.items()) {
         if (!value.is_object()) {
             plain.rows.push_back({key, value_text(value)});
@@ -166,9 +166,9 @@ std::string record_tables(const std::string& path) {
         for (const auto& [name, field] : value.items()) {
             table.rows.push_back({name, value_text(field)});
         }
-        objects += html_table(table);
+        tables = html_table(table) + tables;  // last comes the outcome
     }
-    return concat("<div class=\"tables\">\n", objects, "</div>\n", html_table(plain));
+    return concat("<div class=\"tables\">\n", tables, html_table(plain), "</div>\n");
 }
 
 }  // namespace
