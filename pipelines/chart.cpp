@@ -183,6 +183,19 @@ std::string draw_axes(
     return out;
 }
 
+/// A name that fits beside a chart, cut between characters.
+std::string shortened(const std::string& name) {
+    constexpr std::size_t most = 32;
+    if (name.size() <= most) {
+        return name;
+    }
+    std::size_t end = most - 1;
+    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0U) == 0x80U) {
+        --end;
+    }
+    return name.substr(0, end) + "…";
+}
+
 }  // namespace
 
 std::string draw(const Chart& chart) {
@@ -228,7 +241,13 @@ std::string draw(const Chart& chart) {
 }
 
 std::string draw(const HeatMap& map) {
-    constexpr double label = 150.0;
+    std::vector<std::string> names;
+    std::size_t longest = 0;
+    for (const std::string& name : map.names) {
+        names.push_back(shortened(name));
+        longest = std::max(longest, names.back().size());
+    }
+    const double label = std::max(60.0, 16.0 + 7.0 * static_cast<double>(longest));
     const auto n = static_cast<double>(map.names.size());
     const double cell = std::clamp(480.0 / std::max(n, 1.0), 14.0, 64.0);
     const bool with_text = cell >= 30.0;
@@ -239,7 +258,7 @@ std::string draw(const HeatMap& map) {
         const double top = 24.0 + static_cast<double>(row) * cell;
         const std::vector<double>& counts = map.counts[row];
         const double total = std::accumulate(counts.begin(), counts.end(), 0.0);
-        out += svg_text(label - 8.0, top + cell / 2.0 + 4.0, map.names[row], "end");
+        out += svg_text(label - 8.0, top + cell / 2.0 + 4.0, names[row], "end");
         for (std::size_t column = 0; column < counts.size(); ++column) {
             const double left = label + static_cast<double>(column) * cell;
             const double share = total > 0.0 ? counts[column] / total : 0.0;
@@ -261,7 +280,7 @@ std::string draw(const HeatMap& map) {
     const double bottom = 24.0 + n * cell;
     for (std::size_t column = 0; column < map.names.size(); ++column) {
         const double middle = label + (static_cast<double>(column) + 0.5) * cell;
-        out += svg_text(0.0, 0.0, map.names[column], "end",
+        out += svg_text(0.0, 0.0, names[column], "end",
                         concat(" transform=\"translate(", pixels(middle + 4.0), " ",
                                pixels(bottom + 8.0), ") rotate(-45)\""));
     }

@@ -65,6 +65,7 @@ class BaseModel {
                                .valid = {},
                                .segment = {},
                                .for_training = false,
+                               .scan_starts = {},
                                .check_states = false},  // as costly as the step of one token
                               states, logits);
         // Either there is one lane, or one position.
