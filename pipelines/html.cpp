@@ -81,9 +81,9 @@ std::size_t character_size(std::string_view text) {
     return too_long || no_character ? 0 : size;
 }
 
-/// Or nothing.
+/// Or an interval, or nothing.
 bool is_number(std::string_view field) {
-    return field == "NA" || field.find_first_not_of("0123456789.,+-%e") == std::string_view::npos;
+    return field == "NA" || field.find_first_not_of("0123456789.,+-–%e") == std::string_view::npos;
 }
 
 }  // namespace
