@@ -119,7 +119,8 @@ std::string embedding_section(const std::string& array_path) {
                 .cloud = true};
     chart.series = series_of(sample, components, Contigs(embedding_stem(array_path) + ".rows.tsv"));
     return concat(out, "<p>", format_count(std::ssize(sample.rows)),
-                  " rows, evenly spaced, on their first two principal components.</p>\n",
+                  " rows, evenly spaced and none of a gap, on their first two principal "
+                  "components.</p>\n",
                   draw(chart));
 }
 
