@@ -11,6 +11,8 @@ Command pretrain_command();
 Command evaluate_command();
 Command embed_command();
 Command merge_command();
+Command generate_command();
+Command report_command();
 Command tokenize_command();
 Command model_show_command();
 Command model_verify_command();
