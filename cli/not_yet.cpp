@@ -26,8 +26,6 @@ constexpr NotYet kTable[] = {
     {"pretrain", "--train-contigs", ""},
     {"pretrain", "--valid-contigs", ""},
     {"pretrain", "--carry", ""},
-    {"pretrain", "--save-every", ""},
-    {"pretrain", "--keep", ""},
     {"evaluate", "--contexts", ""},
     {"evaluate", "--circular", ""},
     {"evaluate", "--states", ""},

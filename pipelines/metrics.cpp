@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <numbers>
 #include <system_error>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -47,6 +48,9 @@ MetricsLog::MetricsLog(const std::string& path, std::string_view earlier, bool w
     if (file_ == nullptr) {
         throw Error(ErrorCode::io, std::generic_category().message(errno)).at(path);
     }
+    // A line is one write: whoever reads the log, or goes on after a kill, finds whole lines.
+    static_cast<void>(std::setvbuf(file_.get(), nullptr, _IONBF, 0));
+    bytes_ = static_cast<std::int64_t>(earlier.size());
 }
 
 void MetricsLog::add(const StepMetrics& metrics) {
@@ -70,15 +74,22 @@ void MetricsLog::add(const ValidMetrics& metrics) {
 }
 
 void MetricsLog::flush() {
-    if (std::fflush(file_.get()) != 0) {
+    if (::fdatasync(fileno(file_.get())) != 0 && errno != EINVAL && errno != EROFS) {
         throw Error(ErrorCode::io, std::generic_category().message(errno)).at(path_);
     }
 }
 
 void MetricsLog::write(std::string_view line) {
     if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size()) {
-        throw Error(ErrorCode::io, std::generic_category().message(errno)).at(path_);
+        const int reason = errno;
+        if (::ftruncate(fileno(file_.get()), bytes_) != 0) {
+            // Half of a line stays; who reads the log passes over it.
+        }
+        throw Error(ErrorCode::io,
+                    concat("cannot write: ", std::generic_category().message(reason)))
+            .at(path_);
     }
+    bytes_ += static_cast<std::int64_t>(line.size());
 }
 
 }  // namespace mambase::pipelines

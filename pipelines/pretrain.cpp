@@ -11,6 +11,7 @@
 #include "pipelines/metrics.hpp"
 #include "pipelines/reading.hpp"
 #include "pipelines/recipe.hpp"
+#include "pipelines/run_directory.hpp"
 #include "pipelines/run_record.hpp"
 #include "pipelines/runtime.hpp"
 #include "pipelines/train_state.hpp"
@@ -31,11 +32,8 @@ namespace mambase::pipelines {
 
 namespace {
 
-constexpr std::string_view kStateName = "train_state.safetensors";
-constexpr std::string_view kMetricsName = "metrics.jsonl";
 constexpr double kLongRun = 3600.0;       // seconds; longer ones say so first
 constexpr std::int64_t kStepsToTime = 3;  // before a run's time is estimated
-constexpr std::int64_t kMostCount = std::int64_t{1} << 40;
 
 class Stopwatch {
   public:
@@ -76,26 +74,6 @@ io::TokenStore read_inputs(const PretrainOptions& options,
         }
     }
     return store;
-}
-
-/// The state to go on from, if any. Refuses an output directory that holds another run.
-std::optional<std::string> state_to_resume(const PretrainOptions& options) {
-    const std::string own = concat(options.output, "/", kStateName);
-    const bool has_model = exists(concat(options.output, "/model.safetensors"));
-    if (options.resume == "auto" && exists(own)) {
-        return own;
-    }
-    const bool elsewhere = options.resume != "auto" && options.resume != "never";
-    if (elsewhere && options.resume == options.output) {
-        return own;  // an error where it is missing
-    }
-    if (exists(own) || has_model) {
-        throw Error(ErrorCode::usage,
-                    "there is a model or a training run already that this run does not go on "
-                    "from; give another output directory")
-            .at(options.output);
-    }
-    return elsewhere ? std::optional(concat(options.resume, "/", kStateName)) : std::nullopt;
 }
 
 /// Positions of a window at once: what is asked for, else as many as fit beside what else the run
@@ -140,15 +118,19 @@ class Training {
     std::optional<PretrainEnd> asked_to_stop(double last_step_seconds) const;
     double one_step();
     void evaluate();
-    void save();
+    bool is_due(std::int64_t every) const {
+        return done() % every == 0 || done() == recipe_.steps();
+    }
+    void save_state(const std::string& path);
+    void save_step();
     void report_progress() const;
+    model::Provenance provenance(std::int64_t steps) const;
     void write_model();
     PretrainReport finish(PretrainEnd end);
     PretrainReport report(PretrainEnd end) const;
 
     model::Model& model() { return state_.model; }
     std::int64_t done() const { return state_.optimizer.steps(); }
-    std::string path(std::string_view name) const { return concat(options_.output, "/", name); }
     double seconds_left() const {
         return clock_.seconds() / static_cast<double>(losses_.size()) *
                static_cast<double>(recipe_.steps() - done());
@@ -172,6 +154,7 @@ class Training {
     NamedValues values_;
     TrainState state_;
     TrainStep step_;
+    std::optional<RunDirectory> directory_;
     std::optional<MetricsLog> metrics_;
     std::int64_t first_step_ = 0;
     std::string model_hash_;
@@ -206,12 +189,16 @@ PretrainReport Training::run(const std::optional<std::string>& resume_from) {
     double last_step_seconds = 0.0;
     while (done() < recipe_.steps()) {
         if (const auto end = asked_to_stop(last_step_seconds)) {
-            save();
+            metrics_->flush();
+            save_state(directory_->file(kStateName));
             return finish(*end);
         }
         last_step_seconds = one_step();
-        if (done() % recipe_.eval_every == 0 || done() == recipe_.steps()) {
+        if (is_due(recipe_.eval_every) && !valid_.empty()) {
             evaluate();
+        }
+        if (is_due(options_.save_every.value_or(recipe_.eval_every))) {
+            save_step();
         }
         report_progress();
     }
@@ -260,26 +247,28 @@ void Training::describe() const {
 }
 
 void Training::open_output(const std::optional<std::string>& resume_from) {
-    make_directories(options_.output);
+    directory_.emplace(options_.output, options_.keep);
     std::string earlier;
     if (resume_from) {
         load_train_state(*resume_from, state_, values_, engine_.queue());
         first_step_ = done();
-        const std::string log = concat(parent_directory(*resume_from), "/", kMetricsName);
-        if (exists(log)) {
+        const std::string log = metrics_beside(*resume_from);
+        if (!log.empty()) {
             earlier = cut_metrics(read_text(log), first_step_, log);
         }
         runtime_.observer.info(concat("going on after step ", format_count(first_step_), " of ",
                                       format_count(recipe_.steps())));
     }
-    // The state is written beside the one before it, and holds four times the weights.
-    const std::int64_t needed = 9 * model().params().count() * size_of(DType::f32);
+    // The state is written beside the one before it, and holds four times the weights; a step that
+    // is kept holds a model as well.
+    const std::int64_t kept = options_.keep > 0 ? options_.keep + 1 : 0;
+    const std::int64_t needed = (9 + 5 * kept) * model().params().count() * size_of(DType::f32);
     if (free_space(options_.output) < needed) {
         throw Error(ErrorCode::io, concat("the run needs ", format_bytes(needed), ", free are ",
                                           format_bytes(free_space(options_.output))))
             .at(options_.output);
     }
-    metrics_.emplace(path(kMetricsName), earlier, !runtime_.no_pg);
+    metrics_.emplace(directory_->file(kMetricsName), earlier, !runtime_.no_pg);
 }
 
 /// A run with a time limit takes at least one step, so that run after run comes to an end.
@@ -306,27 +295,32 @@ double Training::one_step() {
     return seconds;
 }
 
-/// Validates where there is something to validate on, and saves.
 void Training::evaluate() {
-    if (!valid_.empty()) {
-        const Stopwatch watch;
-        const ValidationResult result =
-            validate_model(engine_, model(), store_, valid_, engine_.chunk(chunk_));
-        metrics_->add(ValidMetrics{done(), result.nats, result.bases, watch.seconds()});
-        const bool is_best = !state_.best || result.nats < state_.best->nats;
-        if (is_best) {
-            state_.best = BestModel{done(), result.nats, copy_weights(model(), engine_.queue())};
-        }
-        runtime_.observer.info(
-            concat("step ", format_count(done()), ": ", format_fixed(bits(result.nats), 4),
-                   " bits a base on validation", is_best ? ", the best so far" : ""));
+    const Stopwatch watch;
+    const ValidationResult result =
+        validate_model(engine_, model(), store_, valid_, engine_.chunk(chunk_));
+    metrics_->add(ValidMetrics{done(), result.nats, result.bases, watch.seconds()});
+    const bool is_best = !state_.best || result.nats < state_.best->nats;
+    if (is_best) {
+        state_.best = BestModel{done(), result.nats, copy_weights(model(), engine_.queue())};
     }
-    save();
+    runtime_.observer.info(concat("step ", format_count(done()), ": ",
+                                  format_fixed(bits(result.nats), 4), " bits a base on validation",
+                                  is_best ? ", the best so far" : ""));
 }
 
-void Training::save() {
+void Training::save_state(const std::string& path) {
+    save_train_state(path, state_, values_, engine_.context());
+}
+
+void Training::save_step() {
     metrics_->flush();
-    save_train_state(path(kStateName), state_, values_, engine_.context());
+    const auto current = [this] {
+        model::Model copy = model().on_host(engine_.queue());
+        copy.provenance() = provenance(done());
+        return copy;
+    };
+    directory_->save_step(done(), current, [this](const std::string& path) { save_state(path); });
 }
 
 void Training::report_progress() const {
@@ -340,20 +334,25 @@ void Training::report_progress() const {
                                       format_duration(left), " left"));
 }
 
+/// Of the weights after `steps` steps.
+model::Provenance Training::provenance(std::int64_t steps) const {
+    model::Provenance out = state_.model.provenance().value_or(model::Provenance{});
+    out.tokenizer = start_.tokenizer->name();
+    out.tokenizer_hash = start_.tokenizer->hash();
+    out.context = recipe_.context;
+    out.training_data = digest_;
+    out.steps = steps;
+    out.seed = recipe_.seed;
+    out.tool_version = runtime_.version;
+    return out;
+}
+
 void Training::write_model() {
-    model::Provenance provenance = model().provenance().value_or(model::Provenance{});
-    provenance.tokenizer = start_.tokenizer->name();
-    provenance.tokenizer_hash = start_.tokenizer->hash();
-    provenance.context = recipe_.context;
-    provenance.training_data = digest_;
-    provenance.steps = state_.best ? state_.best->step : done();
-    provenance.seed = recipe_.seed;
-    provenance.tool_version = runtime_.version;
-    model().provenance() = provenance;
     if (state_.best) {
         set_weights(model(), state_.best->weights, engine_.queue());
     }
-    const model::Model trained = model().on_host(engine_.queue());
+    model::Model trained = model().on_host(engine_.queue());
+    trained.provenance() = provenance(state_.best ? state_.best->step : done());
     model::save_model(options_.output, trained);
     model_hash_ = trained.hash();
 }
@@ -361,8 +360,9 @@ void Training::write_model() {
 PretrainReport Training::finish(PretrainEnd end) {
     metrics_->flush();
     PretrainReport out = report(end);
-    write_text(path("run.json"), run_record(options_, values_, store_, split_,
-                                            windows_.eligible_starts(), out, runtime_));
+    write_text(
+        directory_->file(kRecordName),
+        run_record(options_, values_, store_, split_, windows_.eligible_starts(), out, runtime_));
     return out;
 }
 
@@ -387,98 +387,11 @@ PretrainReport Training::report(PretrainEnd end) const {
     return out;
 }
 
-void collect_shape_violations(const PretrainOptions& options, std::vector<std::string>& out) {
-    const int sources = (options.preset.empty() ? 0 : 1) + (options.config.empty() ? 0 : 1) +
-                        (options.model.empty() ? 0 : 1);
-    if (sources > 1) {
-        out.emplace_back("a preset, a config and a model exclude each other");
-    }
-    const std::pair<const char*, std::optional<std::int64_t>> sizes[] = {
-        {"d-model", options.d_model}, {"layers", options.layers}, {"d-state", options.d_state},
-        {"expand", options.expand},   {"d-conv", options.d_conv}, {"dt-rank", options.dt_rank},
-    };
-    for (const auto& [name, size] : sizes) {
-        if (size && *size < 1) {
-            out.emplace_back(concat(name, " is at least 1, not ", *size));
-        }
-        if (size && !options.model.empty()) {
-            out.emplace_back(concat(name, " is what the model says"));
-        }
-    }
-}
-
-void collect_count_violations(const PretrainOptions& options, std::vector<std::string>& out) {
-    const std::pair<const char*, std::optional<std::int64_t>> counts[] = {
-        {"context", options.context}, {"batch", options.batch},           {"steps", options.steps},
-        {"bases", options.bases},     {"eval-every", options.eval_every},
-    };
-    for (const auto& [name, count] : counts) {
-        if (count && (*count < 1 || *count > kMostCount)) {
-            out.emplace_back(concat(name, " is from 1 to 2^40, not ", *count));
-        }
-    }
-    if (options.steps && options.bases) {
-        out.emplace_back("steps and bases exclude each other");
-    }
-    if (options.chunk < 0) {
-        out.emplace_back(concat("chunk is at least 1, not ", options.chunk));
-    }
-    if (options.max_time && !(*options.max_time > 0.0)) {
-        out.emplace_back(concat("max-time is above 0, not ", *options.max_time));
-    }
-}
-
-void collect_rate_violations(const PretrainOptions& options, std::vector<std::string>& out) {
-    const auto require_within = [&out](const char* name, double value, double low, double high) {
-        if (!(value >= low && value <= high)) {
-            out.emplace_back(concat(name, " is from ", low, " to ", high, ", not ", value));
-        }
-    };
-    if (options.lr && !(*options.lr > 0.0 && *options.lr <= 1.0)) {
-        out.emplace_back(concat("lr is above 0, at most 1, not ", *options.lr));
-    }
-    if (options.min_lr) {
-        require_within("min-lr", *options.min_lr, 0.0, options.lr.value_or(1.0));
-    }
-    require_within("mask-weight", options.mask_weight, 0.0, 1.0);
-    if (!(options.warmup >= 0.0 && options.warmup < 1.0)) {
-        out.emplace_back(
-            concat("warmup is a share of the steps from 0 to below 1, not ", options.warmup));
-    }
-}
-
 }  // namespace
-
-void PretrainOptions::validate() const {
-    std::vector<std::string> violations;
-    if (inputs.empty()) {
-        violations.emplace_back("no input file");
-    }
-    if (std::count(inputs.begin(), inputs.end(), "-") > 1) {
-        violations.emplace_back("standard input can be read once");
-    }
-    if (output.empty() || output == "-") {
-        violations.emplace_back("the output is a directory; name it");
-    }
-    if (resume.empty()) {
-        violations.emplace_back("resume is auto, never or a directory");
-    }
-    collect_shape_violations(*this, violations);
-    collect_count_violations(*this, violations);
-    collect_rate_violations(*this, violations);
-    try {
-        model::AdamWOptions{
-            .beta1 = beta1, .beta2 = beta2, .weight_decay = weight_decay, .clip = clip}
-            .validate();
-    } catch (const Error& error) {
-        violations.push_back(error.message());
-    }
-    throw_violations(violations);
-}
 
 PretrainReport pretrain(const PretrainOptions& options, const Runtime& runtime) {
     options.validate();
-    const std::optional<std::string> resume_from = state_to_resume(options);
+    const std::optional<std::string> resume_from = state_to_resume(options.output, options.resume);
     Training training(options, runtime);
     return options.dry_run ? training.dry_run() : training.run(resume_from);
 }

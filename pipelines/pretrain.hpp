@@ -47,6 +47,8 @@ struct PretrainOptions {
     std::uint64_t seed = 0;
 
     std::optional<std::int64_t> eval_every;  // steps; a twentieth of the run
+    std::optional<std::int64_t> save_every;  // steps; default: at each validation
+    std::int64_t keep = 0;   // steps that were saved, kept as step-<step>; 0: the state alone
     std::int64_t chunk = 0;  // bases of a lane held at once; 0: whole windows. Changes no result
     std::optional<double> max_time;  // seconds; then stop in order
     std::string resume = "auto";     // "auto", "never", or a directory whose state to go on from
@@ -83,8 +85,9 @@ struct PretrainReport {
 /// Reads the inputs, trains, and fills the directory `output`:
 ///   config.json, model.safetensors  the best model by validation (without validation bases, the
 ///                                   last), once all steps are done
-///   train_state.safetensors         all that a resumed run needs (train_state.hpp); written at
-///                                   each evaluation and at a stop
+///   train_state.safetensors         all that a resumed run needs (train_state.hpp); written every
+///                                   save_every steps and at a stop
+///   step-<step>/                    the model and the state of the last `keep` of those steps
 ///   metrics.jsonl                   one line a step and a validation (metrics.hpp)
 ///   run.json                        options, data, version, outcome
 ///

@@ -58,6 +58,10 @@ void declare_course(CLI::App& app, Options& options) {
     declare_chunk(app, options.chunk, "Bases of a window held at once; default: whole windows");
     add_count(app, "--eval-every", options.eval_every,
               "Steps between validations; default: a twentieth of the run");
+    add_count(app, "--save-every", options.save_every,
+              "Steps between saves of the state; default: at each validation");
+    add_count(app, "--keep", options.keep,
+              "Keep the last INT saved steps, each as a directory step-N with its model and state");
     add_parsed(app, "--max-time", "TIME",
                "Stop after TIME (seconds, or with s, m, h, d), save, and exit 85: run again to go "
                "on",

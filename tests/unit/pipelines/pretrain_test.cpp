@@ -5,11 +5,9 @@
 #include "base/text.hpp"
 #include "model/model.hpp"
 #include "pipelines/runtime.hpp"
+#include "tests/support/pretrain_lab.hpp"
 #include "tests/support/synthetic_fasta.hpp"
-#include "tests/support/temp_dir.hpp"
 
-#include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <string>
@@ -21,86 +19,8 @@
 using namespace mambase;
 using namespace mambase::pipelines;
 using mambase::test::fasta_record;
-
-namespace {
-
-/// A small genome in a directory of its own, and runs on it.
-class Lab {
-  public:
-    explicit Lab(const std::string& bases = test::markov_bases(40'000, 3)) {
-        write_text(input(), fasta_record("chr", bases));
-        observer_.on_progress = [this](std::string_view text) {
-            if (!stop_at_.empty() && text.rfind(concat("step ", stop_at_, "/"), 0) == 0) {
-                stop_ = 10;
-            }
-        };
-        observer_.on_info = [this](std::string_view text) { said_ += concat(text, "\n"); };
-        observer_.on_warning = [this](std::string_view text) {
-            said_ += concat("warning: ", text, "\n");
-        };
-    }
-
-    /// Twenty steps of a model of 16 × 2.
-    PretrainOptions options(const std::string& name) const {
-        PretrainOptions out;
-        out.inputs = {input()};
-        out.output = dir(name);
-        out.d_model = 16;
-        out.layers = 2;
-        out.context = 96;
-        out.batch = 6;
-        out.steps = 20;
-        out.eval_every = 8;
-        out.seed = 5;
-        return out;
-    }
-    PretrainReport run(const PretrainOptions& options, int threads = 1) {
-        said_.clear();
-        stop_ = 0;
-        const Runtime runtime{.threads = threads,
-                              .device = {},
-                              .observer = observer_,
-                              .stop = &stop_,
-                              .no_pg = true,
-                              .command_line = "test"};
-        return pretrain(options, runtime);
-    }
-    std::string error_of(const PretrainOptions& options) {
-        try {
-            run(options);
-        } catch (const Error& error) {
-            return error.what();
-        }
-        return "no error";
-    }
-    /// As if a signal came during that step; empty: never.
-    void stop_at(const std::string& step) { stop_at_ = step; }
-    const std::string& said() const { return said_; }
-
-    std::string input() const { return temp_.file("in.fa"); }
-    std::string dir(const std::string& name) const { return temp_.file(name); }
-    std::string file(const std::string& name, const std::string& file) const {
-        return read_text(temp_.file(name) + "/" + file);
-    }
-
-  private:
-    test::TempDir temp_;
-    Observer observer_;
-    std::atomic<int> stop_{0};
-    std::string stop_at_;
-    std::string said_;
-};
-
-std::vector<std::string> names_in(const std::string& dir) {
-    std::vector<std::string> out;
-    for (const auto& entry : std::filesystem::directory_iterator(dir)) {
-        out.push_back(entry.path().filename().string());
-    }
-    std::sort(out.begin(), out.end());
-    return out;
-}
-
-}  // namespace
+using mambase::test::names_in;
+using Lab = mambase::test::PretrainLab;
 
 TEST_CASE("A periodic sequence is learnt", "[pretrain]") {
     Lab lab(test::periodic_bases("ACGGTCATTGC", 30'000));
