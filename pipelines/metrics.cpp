@@ -48,8 +48,6 @@ MetricsLog::MetricsLog(const std::string& path, std::string_view earlier, bool w
     if (file_ == nullptr) {
         throw Error(ErrorCode::io, std::generic_category().message(errno)).at(path);
     }
-    // A line is one write: whoever reads the log, or goes on after a kill, finds whole lines.
-    static_cast<void>(std::setvbuf(file_.get(), nullptr, _IONBF, 0));
     bytes_ = static_cast<std::int64_t>(earlier.size());
 }
 
@@ -79,17 +77,24 @@ void MetricsLog::flush() {
     }
 }
 
+/// Past the stream's buffer: a line is one write, so that whoever reads the log, or goes on after a
+/// kill, finds whole lines.
 void MetricsLog::write(std::string_view line) {
-    if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size()) {
-        const int reason = errno;
-        if (::ftruncate(fileno(file_.get()), bytes_) != 0) {
-            // Half of a line stays; who reads the log passes over it.
+    const int fd = fileno(file_.get());
+    ssize_t written = 0;
+    do {
+        written = ::write(fd, line.data(), line.size());
+    } while (written < 0 && errno == EINTR);
+    if (written != static_cast<ssize_t>(line.size())) {
+        const int reason = written < 0 ? errno : ENOSPC;  // the one reason for a part of a line
+        if (::ftruncate(fd, bytes_) != 0) {
+            // Then that part stays, and who goes on passes over it.
         }
         throw Error(ErrorCode::io,
                     concat("cannot write: ", std::generic_category().message(reason)))
             .at(path_);
     }
-    bytes_ += static_cast<std::int64_t>(line.size());
+    bytes_ += written;
 }
 
 }  // namespace mambase::pipelines

@@ -7,6 +7,7 @@
 #include "genomics_io/token_store.hpp"
 #include "kernels/ops/context.hpp"
 #include "model/memory_plan.hpp"
+#include "model/state_bank.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/metrics.hpp"
 #include "pipelines/reading.hpp"
@@ -17,6 +18,7 @@
 #include "pipelines/train_state.hpp"
 #include "pipelines/train_step.hpp"
 #include "pipelines/training_data.hpp"
+#include "pipelines/validated_context.hpp"
 #include "pipelines/validation.hpp"
 
 #include <algorithm>
@@ -60,20 +62,44 @@ io::TokenStore read_inputs(const PretrainOptions& options,
     io::TokenStore store(tokenizer);
     for (const std::string& path : options.inputs) {
         runtime.observer.progress(concat("reading ", path));
-        store.add(path, {.threads = runtime.threads - 1, .ignore_eof = options.ignore_eof});
+        const io::Skipped skipped = store.add(path, {.threads = runtime.threads - 1,
+                                                     .ignore_eof = options.ignore_eof,
+                                                     .reference = options.reference});
+        tell_skipped(path, skipped, runtime.observer);
         runtime.throw_if_stopped();
     }
     for (const io::StoredContig& contig : store.contigs()) {
-        const io::RecordSummary& summary = contig.summary;
-        if (summary.length == 0) {
-            runtime.observer.warning(concat(contig.file, ": ", summary.name, " has no bases"));
-        }
-        if (summary.ambiguous > 0) {
-            runtime.observer.info(concat(summary.name, ": ", format_count(summary.ambiguous),
-                                         " ambiguous bases read as N"));
-        }
+        tell_letters(contig.summary, runtime.observer);
     }
     return store;
+}
+
+/// The regions that the user gives, with a warning of those that no window fits in.
+GivenRegions given_regions(const PretrainOptions& options,
+                           const io::TokenStore& store,
+                           std::int64_t context,
+                           const Observer& observer) {
+    GivenRegions given{read_regions(store, options.train_bed, options.train_contigs),
+                       read_regions(store, options.valid_bed, options.valid_contigs)};
+    const auto warn = [&](std::string_view what, const std::vector<io::Region>& regions) {
+        if (const std::int64_t count = count_short(regions, context); count > 0) {
+            observer.warning(concat(format_count(count), " of ", regions.size(), " regions to ",
+                                    what, " on are shorter than a window of ", context,
+                                    " bases and the one after it, and are left out"));
+        }
+    };
+    warn("train", given.train);
+    warn("validate", given.valid);
+    return given;
+}
+
+/// What a resumed run has to agree on of its data.
+NamedValues data_values(const io::TokenStore& store,
+                        const GivenRegions& given,
+                        const std::string& digest) {
+    return {{"input", digest},
+            {"train", describe_regions(store, given.train)},
+            {"valid", describe_regions(store, given.valid)}};
 }
 
 /// Positions of a window at once: what is asked for, else as many as fit beside what else the run
@@ -83,7 +109,10 @@ std::int64_t choose_chunk(const PretrainOptions& options,
                           const model::ModelConfig& config,
                           Engine& engine) {
     const ops::OpTable& table = engine.context().table;
-    const std::int64_t free = engine.queue().free_bytes() / 10 * 9;
+    const std::int64_t carried =
+        recipe.carry > 0.0 ? model::StateLayout(config, recipe.batch).count() * size_of(DType::f32)
+                           : 0;
+    const std::int64_t free = engine.queue().free_bytes() / 10 * 9 - carried;
     const std::int64_t fits = model::largest_chunk(table, config, recipe.lanes, recipe.context,
                                                    free, model::RunMode::train, recipe.precision);
     const std::int64_t chunk =
@@ -125,7 +154,8 @@ class Training {
     void save_step();
     void report_progress() const;
     model::Provenance provenance(std::int64_t steps) const;
-    void write_model();
+    bool measure_context();
+    PretrainEnd write_model();
     PretrainReport finish(PretrainEnd end);
     PretrainReport report(PretrainEnd end) const;
 
@@ -147,6 +177,7 @@ class Training {
     io::TokenStore store_;
     Recipe recipe_;
     std::int64_t chunk_;
+    GivenRegions given_;
     DataSplit split_;
     std::vector<io::Region> valid_;  // what is evaluated of split_.valid
     io::SampleWindows windows_;
@@ -157,6 +188,7 @@ class Training {
     std::optional<RunDirectory> directory_;
     std::optional<MetricsLog> metrics_;
     std::int64_t first_step_ = 0;
+    std::optional<ValidatedContext> context_;  // measured once all steps are done
     std::string model_hash_;
     std::vector<double> losses_;  // of this call's steps, nats
     Stopwatch clock_;             // of this call's steps and evaluations
@@ -166,18 +198,23 @@ Training::Training(const PretrainOptions& options, const Runtime& runtime)
     : options_(options),
       runtime_(runtime),
       engine_(runtime),
-      start_(make_start(options)),
+      start_(make_start(options, runtime.device)),
       store_(read_inputs(options, *start_.tokenizer, runtime)),
       recipe_(make_recipe(options, start_, store_.total_bases(), engine_)),
       chunk_(choose_chunk(options, recipe_, start_.model.config(), engine_)),
-      split_(split_data(store_, recipe_.context)),
+      given_(given_regions(options, store_, recipe_.context, runtime.observer)),
+      split_(split_data(store_, recipe_.context, given_)),
       valid_(thin_out(split_.valid, recipe_.valid_windows)),
       windows_(store_, split_.train, recipe_.context),
       digest_(data_digest(store_)),
-      values_(named_values(recipe_, start_, digest_)),
+      values_(named_values(recipe_, start_, data_values(store_, given_, digest_))),
       state_(
           std::move(start_.model).on_device(engine_.queue()), recipe_.optimizer, engine_.queue()),
-      step_(recipe_, windows_, *start_.tokenizer, state_.model, chunk_, engine_) {}
+      step_(recipe_, windows_, *start_.tokenizer, state_.model, chunk_, engine_) {
+    if (recipe_.carry > 0.0) {
+        state_.lanes.emplace(model().config(), recipe_.batch, recipe_.lanes, engine_.queue());
+    }
+}
 
 PretrainReport Training::run(const std::optional<std::string>& resume_from) {
     open_output(resume_from);
@@ -202,8 +239,7 @@ PretrainReport Training::run(const std::optional<std::string>& resume_from) {
         }
         report_progress();
     }
-    write_model();
-    return finish(PretrainEnd::finished);
+    return finish(write_model());
 }
 
 /// What would run, with the time of a few steps whose updates are thrown away.
@@ -212,7 +248,7 @@ PretrainReport Training::dry_run() {
     clock_ = Stopwatch();
     for (std::int64_t i = 0; i < std::min(kStepsToTime, recipe_.steps()); ++i) {
         const std::int64_t step = done() + 1;
-        losses_.push_back(step_.run(step, model(), state_.optimizer).nats);
+        losses_.push_back(step_.run(step, state_).nats);
     }
     const std::int64_t weights = model().params().count() * size_of(DType::f32);
     const model::MemoryPlan memory = memory_plan();
@@ -287,7 +323,7 @@ std::optional<PretrainEnd> Training::asked_to_stop(double last_step_seconds) con
 double Training::one_step() {
     const Stopwatch watch;
     const std::int64_t step = done() + 1;
-    const TrainStep::Result result = step_.run(step, model(), state_.optimizer);
+    const TrainStep::Result result = step_.run(step, state_);
     losses_.push_back(result.nats);
     const double seconds = watch.seconds();
     metrics_->add(StepMetrics{step, step * recipe_.bases_per_step(), result.nats, result.lr,
@@ -347,14 +383,43 @@ model::Provenance Training::provenance(std::int64_t steps) const {
     return out;
 }
 
-void Training::write_model() {
+/// False where a stop was asked for.
+bool Training::measure_context() {
+    context_ = validate_context(engine_, model(), store_, split_.held_out, recipe_.context,
+                                recipe_.steps() * recipe_.bases_per_step(), engine_.chunk(chunk_),
+                                runtime_);
+    if (!context_) {
+        return false;
+    }
+    for (const ContextTrial& trial : context_->trials) {
+        runtime_.observer.info(concat(
+            "context ", format_count(trial.context), ": ", format_fixed(bits(trial.nats), 4),
+            " bits a base, ", trial.difference > 0.0 ? "+" : "",
+            format_fixed(bits(trial.difference), 4), " (standard error ",
+            format_fixed(bits(trial.standard_error), 4), ") beside context ",
+            format_count(recipe_.context), " on the same ", format_count(trial.bases), " bases"));
+    }
+    const std::int64_t context = context_->context;
+    runtime_.observer.info(
+        concat("validated context: ",
+               context == 0 ? std::string("unbounded") : concat(format_count(context), " bases")));
+    return true;
+}
+
+/// Writes the model that is kept, unless a stop is asked for first.
+PretrainEnd Training::write_model() {
     if (state_.best) {
         set_weights(model(), state_.best->weights, engine_.queue());
     }
+    if (!measure_context()) {
+        return PretrainEnd::signalled;
+    }
     model::Model trained = model().on_host(engine_.queue());
     trained.provenance() = provenance(state_.best ? state_.best->step : done());
+    trained.provenance()->context = context_->context;
     model::save_model(options_.output, trained);
     model_hash_ = trained.hash();
+    return PretrainEnd::finished;
 }
 
 PretrainReport Training::finish(PretrainEnd end) {
@@ -383,6 +448,7 @@ PretrainReport Training::report(PretrainEnd end) const {
         out.valid_bits = bits(state_.best->nats);
         out.best_step = state_.best->step;
     }
+    out.context = context_;
     out.model_hash = model_hash_;
     return out;
 }

@@ -36,6 +36,16 @@ void collect_shape_violations(const PretrainOptions& options, std::vector<std::s
             out.emplace_back(concat(name, " is what the model says"));
         }
     }
+    const bool says_more = options.norm_eps || options.bias || options.no_conv_bias ||
+                           options.untie || options.dt_min || options.dt_max ||
+                           options.dt_init_floor || options.dt_scale || !options.dt_init.empty();
+    if (says_more && !options.model.empty()) {
+        out.emplace_back(
+            "norm-eps, biases, the head and the steps' initialisation are what the model says");
+    }
+    if (!options.dt_init.empty() && options.dt_init != "random" && options.dt_init != "constant") {
+        out.emplace_back(concat("dt-init is random or constant, not ", options.dt_init));
+    }
 }
 
 void collect_count_violations(const PretrainOptions& options, std::vector<std::string>& out) {
@@ -75,6 +85,7 @@ void collect_rate_violations(const PretrainOptions& options, std::vector<std::st
     if (options.min_lr) {
         require_within("min-lr", *options.min_lr, 0.0, options.lr.value_or(1.0));
     }
+    require_within("carry", options.carry, 0.0, 1.0);
     require_within("mask-weight", options.mask_weight, 0.0, 1.0);
     if (!(options.warmup >= 0.0 && options.warmup < 1.0)) {
         out.emplace_back(

@@ -2,6 +2,7 @@
 
 #include "base/checked_math.hpp"
 #include "base/error.hpp"
+#include "base/rng.hpp"
 #include "model/state_bank.hpp"
 
 #include <algorithm>
@@ -49,50 +50,89 @@ TrainStep::TrainStep(const Recipe& recipe,
               "training weights"),
       gradients_(model, engine.queue()) {}
 
-TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::AdamW& optimizer) {
-    const double weight_sum = draw(step);
+TrainStep::Result TrainStep::run(std::int64_t step, TrainState& state) {
+    const double weight_sum = draw(step, state.lanes);
     gradients_.zero();
     double loss_sum = 0.0;
     for (std::int64_t first = 0; first < recipe_.batch; first += recipe_.lanes) {
         const std::int64_t count = std::min(recipe_.lanes, recipe_.batch - first);
         const StepMemory::Scope scope(engine_.step());
         const model::TrainBatch batch = fill_lanes(first, count);
-        model::StateBank states(model.config(), count, engine_.queue());
-        loss_sum += model::training_step(engine_.context(), model, batch, chunk_, 1.0 / weight_sum,
-                                         states, gradients_);
+        std::optional<model::StateBank> fresh;
+        model::StateBank& states =
+            state.lanes ? state.lanes->states[static_cast<std::size_t>(first / recipe_.lanes)]
+                        : fresh.emplace(state.model.config(), count, engine_.queue());
+        loss_sum += model::training_step(engine_.context(), state.model, batch, chunk_,
+                                         1.0 / weight_sum, states, gradients_);
     }
     Result result;
     result.nats = loss_sum / weight_sum;
     result.lr = recipe_.schedule.at(step);
-    result.gradient_norm = optimizer.step(engine_.context(), model, gradients_, result.lr);
+    result.gradient_norm =
+        state.optimizer.step(engine_.context(), state.model, gradients_, result.lr);
     return result;
 }
 
 /// Fills codes_; returns the sum of all weights.
-double TrainStep::draw(std::int64_t step) {
+double TrainStep::draw(std::int64_t step, std::optional<CarriedLanes>& lanes) {
     double sum = 0.0;
     for (std::int64_t window = 0; window < recipe_.batch; ++window) {
-        sum += draw_window(step, window);
+        if (!lanes) {
+            draw_window(step, window);
+        } else if (io::SampledWindow& last = lanes->windows[static_cast<std::size_t>(window)];
+                   !carry_on(step, window, last)) {
+            last = draw_window(step, window);
+            lanes->states[static_cast<std::size_t>(window / recipe_.lanes)].reset(window %
+                                                                                  recipe_.lanes);
+        }
+        sum += weight_of(window);
     }
     return sum;
 }
 
+std::span<std::uint8_t> TrainStep::codes_of(std::int64_t window) {
+    const auto size = static_cast<std::size_t>(recipe_.context + 1);
+    return std::span(codes_).subspan(static_cast<std::size_t>(window) * size, size);
+}
+
+/// The weights of a window's targets.
+double TrainStep::weight_of(std::int64_t window) {
+    double sum = 0.0;
+    for (const std::uint8_t code : codes_of(window).subspan(1)) {
+        sum += static_cast<double>(weight_of_[code]);
+    }
+    return sum;
+}
+
+/// Moves `last` on to the window after it, if chance has it and there is one to learn from.
+bool TrainStep::carry_on(std::int64_t step, std::int64_t window, io::SampledWindow& last) {
+    constexpr std::uint64_t own_stream = std::uint64_t{0x4341} << 48;  // beside the other draws
+    const CounterRng rng(recipe_.seed, own_stream ^ static_cast<std::uint64_t>(step));
+    if (last.contig < 0 || rng.uniform(static_cast<std::uint64_t>(window)) >= recipe_.carry) {
+        return false;
+    }
+    const auto next = windows_.after(last);
+    if (!next) {
+        return false;
+    }
+    windows_.read(*next, codes_of(window));
+    if (weight_of(window) > 0.0) {
+        last = *next;
+        return true;
+    }
+    return false;
+}
+
 /// A window without a target that counts (only N, say) is drawn again, under a lane number that no
 /// first draw has.
-double TrainStep::draw_window(std::int64_t step, std::int64_t window) {
-    const auto size = static_cast<std::size_t>(recipe_.context + 1);
-    const std::span<std::uint8_t> codes =
-        std::span(codes_).subspan(static_cast<std::size_t>(window) * size, size);
+io::SampledWindow TrainStep::draw_window(std::int64_t step, std::int64_t window) {
     for (std::uint64_t attempt = 0; attempt < kMostDraws; ++attempt) {
         const std::uint64_t lane = static_cast<std::uint64_t>(window) | (attempt << 32U);
-        windows_.draw(recipe_.seed, static_cast<std::uint64_t>(step), lane, recipe_.both_strands,
-                      codes);
-        double sum = 0.0;
-        for (const std::uint8_t code : codes.subspan(1)) {
-            sum += static_cast<double>(weight_of_[code]);
-        }
-        if (sum > 0.0) {
-            return sum;
+        const io::SampledWindow drawn =
+            windows_.draw(recipe_.seed, static_cast<std::uint64_t>(step), lane,
+                          recipe_.both_strands, codes_of(window));
+        if (weight_of(window) > 0.0) {
+            return drawn;
         }
     }
     throw_error(ErrorCode::usage,

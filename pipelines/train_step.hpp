@@ -8,9 +8,12 @@
 #include "model/chunked_step.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/recipe.hpp"
+#include "pipelines/train_state.hpp"
 
 #include <array>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace mambase::pipelines {
@@ -32,13 +35,19 @@ class TrainStep {
         double gradient_norm = 0.0;  // before clipping
     };
 
-    /// Step 1 … recipe.steps(): a function of model, moments and step alone. Throws Error{usage}
-    /// where no window has a target of any weight.
-    Result run(std::int64_t step, model::Model& model, model::AdamW& optimizer);
+    /// Step 1 … recipe.steps(): a function of the state and the step alone. With state.lanes each
+    /// lane goes on with the window after its last one by the recipe's chance, where there is such
+    /// a window with a target that counts: from the state that it has, into which no gradient
+    /// flows. Otherwise it jumps, to a fresh state. Throws Error{usage} where no window has a
+    /// target of any weight.
+    Result run(std::int64_t step, TrainState& state);
 
   private:
-    double draw(std::int64_t step);
-    double draw_window(std::int64_t step, std::int64_t window);
+    double draw(std::int64_t step, std::optional<CarriedLanes>& lanes);
+    io::SampledWindow draw_window(std::int64_t step, std::int64_t window);
+    bool carry_on(std::int64_t step, std::int64_t window, io::SampledWindow& last);
+    std::span<std::uint8_t> codes_of(std::int64_t window);
+    double weight_of(std::int64_t window);
     model::TrainBatch fill_lanes(std::int64_t first, std::int64_t count);
 
     Recipe recipe_;
