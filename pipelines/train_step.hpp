@@ -6,6 +6,8 @@
 #include "kernels/tensor/buffer.hpp"
 #include "model/adamw.hpp"
 #include "model/chunked_step.hpp"
+#include "model/repeated_step.hpp"
+#include "model/state_bank.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/recipe.hpp"
 #include "pipelines/train_state.hpp"
@@ -43,22 +45,42 @@ class TrainStep {
     Result run(std::int64_t step, TrainState& state);
 
   private:
-    double draw(std::int64_t step, std::optional<CarriedLanes>& lanes);
-    io::SampledWindow draw_window(std::int64_t step, std::int64_t window);
-    bool carry_on(std::int64_t step, std::int64_t window, io::SampledWindow& last);
-    std::span<std::uint8_t> codes_of(std::int64_t window);
-    double weight_of(std::int64_t window);
-    model::TrainBatch fill_lanes(std::int64_t first, std::int64_t count);
+    struct DrawnWindow {
+        io::SampledWindow window;
+        bool goes_on = false;  // from its lane's last one
+        double weight = 0.0;   // of its targets
+    };
+    /// The windows of a step.
+    struct Batch {
+        std::int64_t step = 0;             // 0: none yet
+        double weight_sum = 0.0;           // of all targets
+        std::vector<DrawnWindow> windows;  // [batch]
+        std::vector<std::uint8_t> codes;   // [batch, N + 1]
+    };
+
+    void draw(std::int64_t step, const std::vector<io::SampledWindow>& last, Batch& batch);
+    void draw_ahead();
+    DrawnWindow draw_window(std::int64_t step, std::int64_t lane, std::span<std::uint8_t> codes);
+    DrawnWindow go_on(std::int64_t step,
+                      std::int64_t lane,
+                      const io::SampledWindow& last,
+                      std::span<std::uint8_t> codes);
+    double weight_of(std::span<const std::uint8_t> codes) const;
+    void move_lanes(CarriedLanes& lanes);
+    double run_lanes(std::int64_t first,
+                     std::int64_t count,
+                     double scale,
+                     model::StateBank& states);
 
     Recipe recipe_;
     const io::SampleWindows& windows_;
-    std::int64_t chunk_;
     Engine& engine_;
     std::array<float, 256> weight_of_{};  // loss weight by the target's code
-    std::vector<std::uint8_t> codes_;     // [batch, N + 1]
-    Tensor ids_, targets_;                // [lanes, N] u8, on the host as weight_
-    Tensor weight_;                       // [lanes, N] f32
+    Batch batch_;                         // of this step
+    Batch ahead_;                         // of the next, drawn while the device works on this one
     model::Gradients gradients_;
+    model::RepeatedStep lanes_;
+    std::optional<model::StateBank> states_;  // of the lanes of last time, where none are carried
 };
 
 }  // namespace mambase::pipelines

@@ -48,11 +48,13 @@ class PretrainLab {
         out.seed = 5;
         return out;
     }
-    pipelines::PretrainReport run(const pipelines::PretrainOptions& options, int threads = 1) {
+    pipelines::PretrainReport run(const pipelines::PretrainOptions& options,
+                                  int threads = 1,
+                                  Device device = {}) {
         said_.clear();
         stop_ = 0;
         const pipelines::Runtime runtime{.threads = threads,
-                                         .device = {},
+                                         .device = device,
                                          .observer = observer_,
                                          .stop = &stop_,
                                          .no_pg = true,
