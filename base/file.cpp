@@ -52,15 +52,6 @@ void write_all(int fd, const std::string& path, std::span<const std::byte> bytes
     }
 }
 
-void sync_directory(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return;  // a directory that can be written but not read: the rename itself has succeeded
-    }
-    ::fsync(fd);
-    ::close(fd);
-}
-
 }  // namespace
 
 File::File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
@@ -170,7 +161,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
         throw Error(ErrorCode::io, "is a directory, the name of an output file is expected")
             .at(path_);
     }
-    temporary_ = concat(path_, ".tmp.", host_name(), ".", static_cast<std::int64_t>(::getpid()));
+    temporary_ = temporary_name(path_);
     const int fd = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
         const std::string name = std::exchange(temporary_, {});
@@ -318,6 +309,19 @@ std::string parent_directory(const std::string& path) {
         return ".";
     }
     return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string temporary_name(const std::string& path) {
+    return concat(path, ".tmp.", host_name(), ".", static_cast<std::int64_t>(::getpid()));
+}
+
+void sync_directory(const std::string& path) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return;  // a directory that can be written but not read: the rename itself has succeeded
+    }
+    ::fsync(fd);
+    ::close(fd);
 }
 
 std::string temporary_directory() {

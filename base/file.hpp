@@ -107,6 +107,10 @@ void make_directories(const std::string& path);
 std::int64_t free_space(const std::string& path);
 /// "a/b" of "a/b/c"; "." where there is no slash.
 std::string parent_directory(const std::string& path);
+/// What `path` is called until it is whole: "<path>.tmp.<host>.<pid>".
+std::string temporary_name(const std::string& path);
+/// Makes sure that the names in a directory outlive a loss of power, where it can be opened.
+void sync_directory(const std::string& path);
 /// TMPDIR, else /tmp.
 std::string temporary_directory();
 

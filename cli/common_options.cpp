@@ -107,8 +107,11 @@ CLI::Option* declare_model(CLI::App& app, std::string& model) {
 void declare_inputs(CLI::App& app,
                     std::vector<std::string>& inputs,
                     bool& ignore_eof,
-                    const std::string& help) {
-    app.add_option("in.fa", inputs, help)->type_name("FILE");
+                    std::string& reference) {
+    app.add_option("in.fa", inputs,
+                   "FASTA or FASTQ, plain, gzip or bgzip, SAM, BAM or CRAM, told by content; - is "
+                   "standard input")
+        ->type_name("FILE");
     // After the positional: that one assigns, this one appends.
     add_parsed(app, "-l,--list", "FILE", "Read the names of more inputs from FILE, one a line",
                [&inputs](const std::string& path) {
@@ -117,15 +120,13 @@ void declare_inputs(CLI::App& app,
                });
     add_flag(app, "--ignore-eof", ignore_eof,
              "Accept files without their end marker (bgzip, BAM, CRAM)");
+    add_text(app, "-T,--reference", reference, "FILE",
+             "FASTA that CRAM files were written against. Default: where REF_CACHE and REF_PATH "
+             "say; never a network");
 }
 
 void declare_sequences(CLI::App& app, pipelines::ReadingOptions& reading) {
-    declare_inputs(app, reading.inputs, reading.ignore_eof,
-                   "FASTA or FASTQ, plain, gzip or bgzip, SAM, BAM or CRAM, told by content; - is "
-                   "standard input");
-    add_text(app, "-T,--reference", reading.reference, "FILE",
-             "FASTA that CRAM files were written against. Default: where REF_CACHE and REF_PATH "
-             "say; never a network");
+    declare_inputs(app, reading.inputs, reading.ignore_eof, reading.reference);
 }
 
 void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading) {

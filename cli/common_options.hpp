@@ -40,12 +40,12 @@ CLI::Option* declare_model(CLI::App& app, std::string& model);
 /// -@ alone.
 void declare_threads(CLI::App& app, CommonOptions& common);
 
-/// The files, which `help` describes, -l, --ignore-eof.
+/// Files of any format, -l, --ignore-eof, -T.
 void declare_inputs(CLI::App& app,
                     std::vector<std::string>& inputs,
                     bool& ignore_eof,
-                    const std::string& help);
-/// Files of any format, -l, --ignore-eof, -T.
+                    std::string& reference);
+/// The same of ReadingOptions.
 void declare_sequences(CLI::App& app, pipelines::ReadingOptions& reading);
 /// -r, -R.
 void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading);

@@ -34,4 +34,7 @@ Region parse_region(std::string_view text, const std::vector<Contig>& contigs);
 /// "name:first-last", 1-based inclusive; a name with ':' in braces.
 std::string format_region(std::string_view name, std::int64_t begin, std::int64_t end);
 
+/// Sorted, with those that overlap (not those that only touch) joined.
+std::vector<Region> join_overlapping(std::vector<Region> regions);
+
 }  // namespace mambase::io
