@@ -119,8 +119,11 @@ ReferenceMatch ReferenceCheck::compare(const Variant& variant, std::string& foun
             found.append(segment.bases.begin(), segment.bases.end());
         }
     }
-    return std::equal(variant.reference.begin(), variant.reference.end(), found.begin(),
-                      found.end(), same_letter)
+    const bool any_base = upper(variant.reference.front()) == 'N' && found.size() == 1 &&
+                          std::none_of(variant.alternates.begin(), variant.alternates.end(),
+                                       [](const Allele& a) { return a.kind == AlleleKind::bases; });
+    return any_base || std::equal(variant.reference.begin(), variant.reference.end(), found.begin(),
+                                  found.end(), same_letter)
                ? ReferenceMatch::same
                : ReferenceMatch::differs;
 }

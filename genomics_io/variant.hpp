@@ -62,9 +62,10 @@ AlleleKind classify_allele(std::string_view text);
 std::optional<Interval> extent_of(const Variant& variant, std::size_t i);
 
 enum class ReferenceMatch {
-    same,     // case-blind; an IUPAC code of the reference is also what VCF 4.3 writes for it: the
-              // first of its bases in the alphabet
-    differs,  // or lies outside of the contig
+    same,       // case-blind; where the reference has an IUPAC code, REF may have it too, or the
+                // base that VCF 4.3 writes for it: the first in the alphabet. REF "N" of alternates
+                // none of which is bases fits everywhere
+    differs,    // or lies outside of the contig
     no_contig,  // the reference has none of that name
 };
 

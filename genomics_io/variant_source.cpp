@@ -86,6 +86,7 @@ struct VariantSource::State {
     Line line;
     std::int64_t line_number = 0;  // of `line`, 1-based
     std::int64_t records = 0;
+    bool again = false;  // `raw` is to be given once more
     bool ended = false;
 
     bool selecting = false;
@@ -364,7 +365,8 @@ bool VariantSource::next(Variant& variant) {
     if (state.ended) {  // asked again after the end, threads of HTSlib wait for ever
         return false;
     }
-    if (!(state.selecting ? state.read_selected() : state.read_raw())) {
+    if (!std::exchange(state.again, false) &&
+        !(state.selecting ? state.read_selected() : state.read_raw())) {
         state.ended = true;
         return false;
     }
@@ -380,6 +382,12 @@ bool VariantSource::next(Variant& variant) {
     return true;
 }
 
+void VariantSource::put_back() {
+    MAMBASE_ASSERT(state_->records > 0 && !state_->ended);
+    state_->again = true;
+    --state_->records;
+}
+
 void VariantSource::select(const std::string& contig, Interval interval, const Observer& observer) {
     MAMBASE_REQUIRE(interval.begin >= 0 && interval.begin < interval.end, ErrorCode::usage,
                     concat("[", interval.begin, ", ", interval.end, ") is no region"));
@@ -388,7 +396,7 @@ void VariantSource::select(const std::string& contig, Interval interval, const O
         state.open_index(observer);
         state.selecting = true;
     }
-    state.ended = false;
+    state.ended = state.again = false;
     const int target = state.lines ? tbx_name2id(state.tabix.get(), contig.c_str())
                                    : bcf_hdr_name2id(state.header.get(), contig.c_str());
     state.selected.reset();

@@ -45,6 +45,8 @@ class VariantSource {
 
     /// The next record; false after the last. Nothing may be asked after an Error.
     bool next(Variant& variant);
+    /// The record that next() gave last comes again.
+    void put_back();
 
     /// From here on next() gives the records that touch [begin, end) of a contig (with what END
     /// says of them), in order, and may be asked for another region after that. Needs a file (bgzip
