@@ -225,6 +225,11 @@ void VariantSource::State::parse_line() {
                     n == 0 ? 8 : 9 + n, " (truncated?)"));
     }
     const std::string start(text.substr(0, 80));
+    const std::size_t tab = text.find('\t') + 1;  // HTSlib takes what is no number for 0
+    const std::string_view position = text.substr(tab, text.find('\t', tab) - tab);
+    if (position.empty() || position.find_first_not_of("0123456789") != std::string_view::npos) {
+        fail(ErrorCode::format, concat("POS '", position.substr(0, 60), "' is not a position"));
+    }
     bcf_clear(raw.get());
     constexpr int worthless = BCF_ERR_CTG_INVALID | BCF_ERR_NCOLS | BCF_ERR_LIMITS | BCF_ERR_CHAR;
     if (vcf_parse(line.get(), header.get(), raw.get()) != 0 || (raw->errcode & worthless) != 0) {
