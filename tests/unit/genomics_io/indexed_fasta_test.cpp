@@ -1,5 +1,6 @@
 #include "genomics_io/indexed_fasta.hpp"
 
+#include "base/text.hpp"
 #include "genomics_io/alphabet.hpp"
 #include "genomics_io/open.hpp"
 #include "tests/support/temp_dir.hpp"
