@@ -104,8 +104,8 @@ std::string decode_phase_set(const bcf_fmt_t* values, int column) {
 void VariantDecoder::decode(const bcf_hdr_t* header, bcf1_t* raw, Variant& out) const {
     const bool known = raw->rid >= 0 && raw->rid < header->n[BCF_DT_CTG];
     const char* const contig = known ? bcf_hdr_id2name(header, raw->rid) : nullptr;
-    if (contig == nullptr) {
-        throw Error(ErrorCode::format, "a contig that the header does not have");
+    if (contig == nullptr || *contig == '\0') {
+        throw Error(ErrorCode::format, "a contig without a name, or that the header does not have");
     }
     out.contig = contig;
     out.position = raw->pos;
