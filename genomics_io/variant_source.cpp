@@ -183,13 +183,13 @@ void VariantSource::State::open_binary(HFileHandle handle) {
         throw Error(ErrorCode::format, "the header is damaged or cut short").at(path.file);
     }
     static_cast<void>(handle.release());  // closed with `file` from here on
-    if (options.threads > 0 && hts_set_threads(file.get(), options.threads + 1) != 0) {
-        fail(ErrorCode::io, "cannot start the threads that decode");
-    }
     header.reset(bcf_hdr_read(file.get()));
     if (!header) {
         fail(ErrorCode::format,
              "the header cannot be read: damaged, cut short, or of BCF version 1");
+    }
+    if (options.threads > 0 && hts_set_threads(file.get(), options.threads + 1) != 0) {
+        fail(ErrorCode::io, "cannot start the threads that decode");
     }
 }
 
@@ -239,7 +239,10 @@ void VariantSource::State::parse_line() {
 }
 
 void VariantSource::State::require_end_marker() const {
-    const bool marked = lines || file->format.compression != bgzf;
+    if (file->fp.bgzf->errcode != 0) {  // to HTSlib's threads that is an end like others
+        fail(ErrorCode::io, "the file cannot be read on");
+    }
+    const bool marked = file->format.compression != bgzf;
     if (!marked && file->fp.bgzf->no_eof_block != 0 && !options.ignore_eof) {
         fail(ErrorCode::format,
              "the end marker is missing, so the file may be truncated (--ignore-eof accepts it)");

@@ -360,8 +360,8 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
     report.bases_read = run.bases_read();
     report.seconds = run.seconds();
     table.finish();
-    write_description(report.description, options, report, hash, tokenizer, runtime);
     try {
+        write_description(report.description, options, report, hash, tokenizer, runtime);
         array.finish(report.rows);
     } catch (...) {  // what lies beside it means nothing without the array
         std::error_code ignored;
