@@ -14,7 +14,6 @@ namespace {
 
 constexpr NotYet kTable[] = {
     {"classify", "", ""},
-    {"score", "", ""},
     {"variants", "", ""},
     {"generate", "", ""},
     {"state", "", ""},
@@ -34,6 +33,9 @@ constexpr NotYet kTable[] = {
     {"evaluate", "--shard", ""},
     {"evaluate", "--by", "region"},
     {"evaluate", "--by", "position"},
+    {"score", "--circular", ""},
+    {"score", "--states", ""},
+    {"score", "--shard", ""},
     {"embed", "--channel", ""},
     {"embed", "--circular", ""},
     {"embed", "--states", ""},

@@ -4,7 +4,6 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
-#include "genomics_io/open.hpp"
 #include "pipelines/row_spool.hpp"
 #include "pipelines/survey.hpp"
 
@@ -71,19 +70,6 @@ std::int64_t add_groups(InputPlan& input, const EmbedOptions& options, std::int6
         first = last;
     }
     return largest;
-}
-
-/// False for lines that differ in length, which cannot be indexed.
-bool open_indexed(InputPlan& input, const EmbedOptions& options, const Observer& observer) {
-    try {
-        input.fasta = io::IndexedFasta::open(input.path, options.reading.read_options(), observer);
-        return true;
-    } catch (const Error& error) {
-        if (error.code() != ErrorCode::unsupported) {
-            throw;
-        }
-        return false;
-    }
 }
 
 /// By random access.
@@ -197,19 +183,10 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
     for (const std::string& path : options.reading.inputs) {
         InputPlan& input = plan.inputs.emplace_back();
         input.path = path;
-        const bool regions = options.reading.has_regions();
-        const bool random_access =
-            (regions || options.strand != StrandChoice::forward) && io::can_be_indexed(path);
-        if (regions && !random_access) {
-            throw Error(ErrorCode::usage,
-                        "regions need random access, so FASTA that is plain or bgzip; recompress "
-                        "it with bgzip")
-                .at(path == "-" ? "standard input" : path);
+        if (options.reading.has_regions() || options.strand != StrandChoice::forward) {
+            input.fasta = open_indexable(path, options.reading, observer);
         }
-        if (regions) {
-            input.fasta = io::IndexedFasta::open(path, options.reading.read_options(), observer);
-        }
-        if (input.fasta || (random_access && open_indexed(input, options, observer))) {
+        if (input.fasta) {
             plan_indexed(plan, input, options, width, windows);
         } else {
             plan_swept(plan, input, options, width, windows);

@@ -1,9 +1,6 @@
 #include "pipelines/embedding_files.hpp"
 
-#include "base/file.hpp"
-#include "base/text.hpp"
-
-#include <filesystem>
+#include "pipelines/description.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -32,9 +29,6 @@ void write_description(const std::string& path,
                        const io::Tokenizer& tokenizer,
                        const Runtime& runtime) {
     using nlohmann::ordered_json;
-    const auto file_name = [](const std::string& full) {
-        return std::filesystem::path(full).filename().string();
-    };
     ordered_json json;
     json["format"] = "mambase embedding";
     json["format_version"] = 1;
@@ -47,16 +41,8 @@ void write_description(const std::string& path,
         options.layer == model::kLastLayer ? ordered_json("last") : ordered_json(options.layer);
     json["strand"] = name(options.strand);
     json["pool"] = name(options.pool);
-    json["context"] =
-        report.context == kWholeContext ? ordered_json("whole") : ordered_json(report.context);
-    json["gap"] = options.reading.gap;
-    json["tokenizer"] = {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}};
-    json["version"] = runtime.version;
-    if (!runtime.no_pg) {
-        json["command"] = runtime.command_line;
-    }
-    constexpr auto replace = ordered_json::error_handler_t::replace;  // of bytes not UTF-8
-    write_text(path, json.dump(2, ' ', false, replace) + "\n");
+    add_origin(json, options.reading, report.context, tokenizer, runtime);
+    write_description(path, json);
 }
 
 }  // namespace mambase::pipelines

@@ -31,8 +31,7 @@ class RowsTable {
 };
 
 /// The JSON beside the array: format and its version, array and rows table (file names), shape,
-/// dtype, model (its hash), layer, strand, pool, context ("whole" or bases), gap, tokenizer (name
-/// and hash), version of the program, and its command line unless no_pg.
+/// dtype, model (its hash), layer, strand, pool, and what add_origin() adds.
 void write_description(const std::string& path,
                        const EmbedOptions& options,
                        const EmbedReport& report,

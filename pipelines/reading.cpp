@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "genomics_io/bed.hpp"
+#include "genomics_io/open.hpp"
 
 #include <algorithm>
 #include <tuple>
@@ -127,6 +128,29 @@ std::vector<io::Region> resolve_regions(const ReadingOptions& options,
         regions.insert(regions.end(), more.begin(), more.end());
     }
     return regions;
+}
+
+std::optional<io::IndexedFasta> open_indexable(const std::string& path,
+                                               const ReadingOptions& options,
+                                               const Observer& observer) {
+    const bool needed = options.has_regions();
+    if (!io::can_be_indexed(path)) {
+        if (needed) {
+            throw Error(ErrorCode::usage,
+                        "regions need random access, so FASTA that is plain or bgzip; recompress "
+                        "it with bgzip")
+                .at(path == "-" ? "standard input" : path);
+        }
+        return std::nullopt;
+    }
+    try {
+        return io::IndexedFasta::open(path, options.read_options(), observer);
+    } catch (const Error& error) {
+        if (needed || error.code() != ErrorCode::unsupported) {
+            throw;
+        }
+        return std::nullopt;
+    }
 }
 
 void tell_letters(const io::RecordSummary& record, const Observer& observer) {

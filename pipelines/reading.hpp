@@ -67,6 +67,13 @@ io::WindowOptions window_options(const ReadingOptions& options,
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs);
 
+/// The file for random access: FASTA that is plain or bgzip, its lines of one length in a record;
+/// empty for all else. With regions, which need it, Error{usage} for all else, Error{unsupported}
+/// for uneven lines.
+std::optional<io::IndexedFasta> open_indexable(const std::string& path,
+                                               const ReadingOptions& options,
+                                               const Observer& observer);
+
 /// What a reader should know of a record: no bases (a warning), IUPAC codes that read as N.
 void tell_letters(const io::RecordSummary& record, const Observer& observer);
 

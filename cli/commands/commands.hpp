@@ -8,6 +8,7 @@ namespace mambase::cli {
 Command pretrain_command();
 Command evaluate_command();
 Command embed_command();
+Command score_command();
 Command tokenize_command();
 Command model_show_command();
 Command model_verify_command();
