@@ -87,7 +87,9 @@ class OutputFile {
     /// Appends through a buffer.
     void write(std::span<const std::byte> bytes);
     void write(std::string_view text);
-    /// At an absolute offset, past the buffer; does not move where write() goes on.
+    void flush();
+    /// At an absolute offset, past the buffer (over what was appended: flush() first); does not
+    /// move where write() goes on.
     void write_at(std::span<const std::byte> bytes, std::int64_t offset);
     /// Bytes appended so far.
     std::int64_t position() const noexcept { return position_; }
@@ -95,7 +97,6 @@ class OutputFile {
 
   private:
     File& file() noexcept { return stdout_.is_open() ? stdout_ : place_.file(); }
-    void flush();
 
     std::string path_;
     OutputPath place_;  // of standard output: nowhere

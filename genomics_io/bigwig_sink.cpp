@@ -394,6 +394,7 @@ void BigWigSink::finish() {
     std::string text;
     append_bytes(text, kMagic);  // closes the file, as it opens it
     out_.write(text);
+    out_.flush();
 
     text = head(places, writer.levels().size(), largest) + level_heads + bytes(writer.totals());
     out_.write_at(std::as_bytes(std::span<const char>(text)), 0);

@@ -38,6 +38,9 @@ ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
         write_stdout(report.plan);
         return ExitCode::done;
     }
+    if (report.scored == 0) {
+        runtime.observer.warning("no base was scored");
+    }
     const double mean = report.scored > 0 ? report.sum / static_cast<double>(report.scored) : 0.0;
     runtime.observer.info(concat(report.output, ": ", format_count(report.values), " values of ",
                                  format_count(report.scored), " bases, on average ",
