@@ -91,11 +91,11 @@ Command score_command() {
         .synopsis = "-m DIR -o out.bw [options] in.fa [more ...]",
         .notes =
             R"(  Probabilities are over A, C, G, T. With both strands p(base | left, right) is proportional to
-  p(base | left) p(base | right) / p(base), the last being how often the base comes in the contig or
-  read. Where one side predicts nothing (at the ends of records and gaps), the other alone counts.
-  Gaps and what is not A, C, G, T are left out, and so are bins in which nothing is scored. Regions
-  are sorted and joined. With the reverse strand 20 bytes a base wait under TMPDIR, for a contig at a
-  time.
+  p(base | left) p(base | right) / p(base), the last being how often the base comes in the contig
+  or read. Where one side predicts nothing (at the ends of records and gaps), the other alone
+  counts. Gaps and what is not A, C, G, T are left out, and so are bins in which nothing is scored.
+  Regions are sorted and joined. With the reverse strand 20 bytes a base wait under TMPDIR, for a
+  contig at a time.
 
 Examples:
   mambase score -m model -o chr21.bw chr21.fa.gz
