@@ -21,7 +21,7 @@ namespace {
 // format asks.
 constexpr std::int64_t kHeaderBytes = 128;
 
-std::string header(std::string_view type, std::string_view shape) {
+std::string header_text(std::string_view type, std::string_view shape) {
     using namespace std::string_view_literals;
     std::string text =
         concat("\x93NUMPY\1\0"sv, static_cast<char>(kHeaderBytes - 10), '\0', "{'descr': '", type,
@@ -54,14 +54,17 @@ void NpySink::finish(std::int64_t total_rows) {
                     concat("row ", rows_written_ - 1, " was written, but the file is to have ",
                            total_rows, " rows"));
     const RowType type = encoder_.type();
-    const std::string text =
-        header(type == RowType::f16 ? "<f2" : "<f4", concat(total_rows, ", ", encoder_.dim()));
+    const std::string text = header(type, encoder_.dim(), total_rows);
     out_.write_at(std::as_bytes(std::span(text.data(), text.size())), 0);
     if (total_rows > rows_written_) {  // what lies between is a hole, which reads as zeros
         constexpr std::array<std::byte, 1> zero{};
         out_.write_at(zero, file_bytes(type, encoder_.dim(), total_rows) - 1);
     }
     out_.commit();
+}
+
+std::string NpySink::header(RowType type, std::int64_t dim, std::int64_t rows) {
+    return header_text(type == RowType::f16 ? "<f2" : "<f4", concat(rows, ", ", dim));
 }
 
 std::int64_t NpySink::file_bytes(RowType type, std::int64_t dim, std::int64_t rows) {
@@ -86,7 +89,7 @@ void NpyByteSink::flush() {
 
 void NpyByteSink::finish() {
     flush();
-    const std::string text = header("|u1", concat(written_, ','));
+    const std::string text = header_text("|u1", concat(written_, ','));
     out_.write_at(std::as_bytes(std::span(text.data(), text.size())), 0);
     out_.commit();
 }

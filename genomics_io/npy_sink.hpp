@@ -27,6 +27,8 @@ class NpySink {
     /// row past `total_rows` was written.
     void finish(std::int64_t total_rows);
 
+    /// What the file begins with; its length does not depend on the shape.
+    static std::string header(RowType type, std::int64_t dim, std::int64_t rows);
     /// Size of the whole file.
     static std::int64_t file_bytes(RowType type, std::int64_t dim, std::int64_t rows);
 

@@ -18,6 +18,12 @@ struct Region {
     friend bool operator==(const Region&, const Region&) = default;
 };
 
+/// A region with the name that tables give it.
+struct NamedRegion {
+    Region region;
+    std::string name;
+};
+
 /// Text is 1-based inclusive, as samtools reads it: "chr" is all of it, "chr:5" and "chr:5-" from
 /// base 5 to the end, "chr:-9" the first nine; commas may part thousands. A name may contain ':'
 /// (the longest name that is known wins; braces around the name say it outright). An end past the

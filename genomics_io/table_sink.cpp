@@ -2,7 +2,7 @@
 
 namespace mambase::io {
 
-TableSink::TableSink(const std::string& path, std::initializer_list<std::string_view> columns)
+TableSink::TableSink(const std::string& path, const std::vector<std::string_view>& columns)
     : out_(path), columns_(columns.size()) {
     for (const std::string_view column : columns) {
         field(column);
@@ -28,6 +28,15 @@ void TableSink::end_line() {
     line_.back() = '\n';
     out_.write(line_);
     line_.clear();
+}
+
+void TableSink::row_of(const std::vector<std::string>& fields) {
+    MAMBASE_ASSERT(fields.size() == columns_);
+    line_.clear();
+    for (const std::string& text : fields) {
+        field(text);
+    }
+    end_line();
 }
 
 void TableSink::finish() {

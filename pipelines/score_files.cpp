@@ -22,8 +22,8 @@ void write_score_description(const std::string& path,
     json["bin"] = options.bin;
     json["bases_scored"] = report.scored;
     json["model"] = model_hash;
-    add_origin(json, options.reading, report.context, tokenizer, runtime);
-    write_description(path, json);
+    add_origin(json, options.reading, report.context, tokenizer, std::nullopt, runtime);
+    write_json(path, json);
 }
 
 }  // namespace mambase::pipelines

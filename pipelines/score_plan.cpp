@@ -3,6 +3,7 @@
 #include "base/checked_math.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "genomics_io/open.hpp"
 #include "pipelines/base_scores.hpp"
 #include "pipelines/survey.hpp"
 
@@ -42,7 +43,8 @@ void add_swept(ScorePlan& plan, const ScoreOptions& options, std::int64_t contex
     if (!options.dry_run || path == "-" || !std::filesystem::is_regular_file(path)) {
         return;  // only a plan is worth a reading of its own
     }
-    const SequenceCount count = count_bases(path, options.reading.read_options());
+    const SequenceCount count =
+        count_bases(*io::open_sequences(path, options.reading.read_options()));
     plan.bases += count.bases;
     plan.computed += bases_computed(count.bases, context);
 }
