@@ -171,6 +171,16 @@ class JoinedTable {
     std::int64_t lines_ = 0;
 };
 
+void write(OutputFile& out, std::span<const std::byte> bytes, const Runtime& runtime) {
+    constexpr std::size_t most = std::size_t{1} << 26;  // between looks at the stop
+    while (!bytes.empty()) {
+        runtime.throw_if_stopped();
+        const std::size_t size = std::min(most, bytes.size());
+        out.write(bytes.first(size));
+        bytes = bytes.subspan(size);
+    }
+}
+
 Json joined_description(Json description, const EmbedReport& report, const Runtime& runtime) {
     const auto file_name = [](const std::string& path) {
         return std::filesystem::path(path).filename().string();
@@ -231,9 +241,8 @@ EmbedReport merge_embeddings(const std::vector<std::string>& arrays,
     JoinedTable table(report.rows_table);
     array.write(io::NpySink::header(type, report.dim, report.rows));
     while (const std::optional<std::size_t> next = first_of(keys)) {
-        runtime.throw_if_stopped();
         table.add(*shards[*next]->line());
-        array.write(shards[*next]->take());
+        write(array, shards[*next]->take(), runtime);
         keys[*next] = key_of(*shards[*next]);
     }
     table.finish();

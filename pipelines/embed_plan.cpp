@@ -125,17 +125,6 @@ std::int64_t add_groups(InputPlan& input, const EmbedOptions& options, std::int6
     return largest;
 }
 
-/// For random access where something needs that and it can be.
-void open_input(InputPlan& input,
-                const EmbedOptions& options,
-                bool on_grid,
-                const Observer& observer) {
-    if (!options.reading.has_regions() && options.strand == StrandChoice::forward && !on_grid) {
-        return;
-    }
-    input.fasta = open_indexable(input.path, options.reading, observer);
-}
-
 /// By random access.
 void plan_indexed(EmbedPlan& plan,
                   InputPlan& input,
@@ -265,7 +254,9 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
     for (const std::string& path : options.reading.inputs) {
         InputPlan& input = plan.inputs.emplace_back();
         input.path = path;
-        open_input(input, options, on_grid, observer);
+        if (options.reading.has_regions() || options.strand != StrandChoice::forward || on_grid) {
+            input.fasta = open_indexable(path, options.reading, observer);
+        }
         if (input.fasta) {
             add_spans(input, std::ssize(plan.inputs) - 1, options);
         } else {

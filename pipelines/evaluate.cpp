@@ -51,8 +51,11 @@ std::string plan_text(Engine& engine,
         computed += bases_computed(count.bases, context);
     }
     return concat("sequence: ", format_count(count.bases), " bases in ",
-                  format_count(count.records), work.by_parts() ? " regions" : " records", "\n",
-                  "context: ", names, "\n",
+                  format_count(count.records),
+                  options.has_regions() ? " regions"
+                  : work.by_parts()     ? " parts"
+                                        : " records",
+                  "\n", "context: ", names, "\n",
                   forward_plan(engine, model, tokenizer, engine.chunk(options.chunk), computed));
 }
 

@@ -38,8 +38,7 @@ void add_regions(EvaluateWork& work, const EvaluateOptions& options) {
 /// All contigs of all inputs, if all of them can be read by random access.
 bool add_contigs(EvaluateWork& work, const EvaluateOptions& options, const Observer& observer) {
     for (const std::string& path : work.inputs) {
-        std::optional<io::IndexedFasta> fasta =
-            open_if_indexable(path, options.reading.read_options(), observer);
+        std::optional<io::IndexedFasta> fasta = open_indexable(path, options.reading, observer);
         if (!fasta) {
             work.fasta.clear();
             return false;

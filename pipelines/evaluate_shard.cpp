@@ -137,8 +137,13 @@ class ShardReader {
     }
 
     Tally tally(std::size_t first) const {
-        return {file_.integer(fields_[first]), file_.real(fields_[first + 1]),
-                file_.integer(fields_[first + 2])};
+        const Tally tally{file_.integer(fields_[first]), file_.real(fields_[first + 1]),
+                          file_.integer(fields_[first + 2])};
+        if (tally.bases < 0 || tally.bases > kMostContext || tally.correct < 0 ||
+            tally.correct > tally.bases) {
+            file_.fail("counts that cannot be");
+        }
+        return tally;
     }
 
     TabbedFile file_;

@@ -144,35 +144,27 @@ std::vector<io::Region> resolve_regions(const ReadingOptions& options,
     return regions;
 }
 
-std::optional<io::IndexedFasta> open_if_indexable(const std::string& path,
-                                                  const io::ReadOptions& options,
-                                                  const Observer& observer) {
+std::optional<io::IndexedFasta> open_indexable(const std::string& path,
+                                               const ReadingOptions& options,
+                                               const Observer& observer) {
+    const bool needed = options.has_regions();
     if (!io::can_be_indexed(path)) {
+        if (needed) {
+            throw Error(ErrorCode::usage,
+                        "regions need random access, so FASTA that is plain or bgzip; recompress "
+                        "it with bgzip")
+                .at(path == "-" ? "standard input" : path);
+        }
         return std::nullopt;
     }
     try {
-        return io::IndexedFasta::open(path, options, observer);
+        return io::IndexedFasta::open(path, options.read_options(), observer);
     } catch (const Error& error) {
-        if (error.code() != ErrorCode::unsupported) {  // lines of one record differ in length
+        if (needed || error.code() != ErrorCode::unsupported) {
             throw;
         }
         return std::nullopt;
     }
-}
-
-std::optional<io::IndexedFasta> open_indexable(const std::string& path,
-                                               const ReadingOptions& options,
-                                               const Observer& observer) {
-    if (!options.has_regions()) {
-        return open_if_indexable(path, options.read_options(), observer);
-    }
-    if (!io::can_be_indexed(path)) {
-        throw Error(ErrorCode::usage,
-                    "regions need random access, so FASTA that is plain or bgzip; recompress "
-                    "it with bgzip")
-            .at(path == "-" ? "standard input" : path);
-    }
-    return io::IndexedFasta::open(path, options.read_options(), observer);
 }
 
 void tell_letters(const io::RecordSummary& record, const Observer& observer) {

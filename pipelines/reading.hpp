@@ -78,13 +78,9 @@ std::vector<io::NamedRegion> named_regions(const ReadingOptions& options,
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs);
 
-/// Of FASTA that is plain or bgzip with lines of one length a record; empty for all else.
-std::optional<io::IndexedFasta> open_if_indexable(const std::string& path,
-                                                  const io::ReadOptions& options,
-                                                  const Observer& observer);
-
-/// The same; with regions, which need it, Error{usage} for all else, Error{unsupported} for uneven
-/// lines.
+/// The file for random access: FASTA that is plain or bgzip, its lines of one length in a record;
+/// empty for all else. With regions, which need it, Error{usage} for all else, Error{unsupported}
+/// for uneven lines.
 std::optional<io::IndexedFasta> open_indexable(const std::string& path,
                                                const ReadingOptions& options,
                                                const Observer& observer);

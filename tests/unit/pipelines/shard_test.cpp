@@ -401,6 +401,17 @@ TEST_CASE("shards of evaluate are looked at before they are merged", "[shard]") 
         INFO(size << ": " << failure);
         REQUIRE(failure.find("format: " + damaged) == 0);
     }
+    const CounterRng rng(5, 1);
+    for (std::uint64_t trial = 0; trial < 300; ++trial) {
+        std::string changed = text;
+        changed[rng.below(2 * trial, text.size())] = "\t\n0-9ae{}\"x"[rng.below(2 * trial + 1, 11)];
+        write_text(damaged, changed);
+        const std::string failure = failure_of([&] {
+            merge({{damaged, shards[1]}, lab.file("any.tsv")}, lab.runtime());
+        });
+        INFO(changed << ": " << failure);
+        REQUIRE(failure.find("internal") == std::string::npos);
+    }
     for (const auto& [from, to] :
          {std::pair{"\nsum\tcontig\t0", "\nsum\tcontig\t1"}, std::pair{"\nsum\t", "\nsun\t"},
           std::pair{"\npart\t0", "\npart\tx"}, std::pair{"shard\t1\n", "shard\t2\n"}}) {
