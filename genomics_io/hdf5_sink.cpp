@@ -194,6 +194,7 @@ Type span_line_type() {
 Hdf5Sink::Hdf5Sink(const std::string& path, RowType type, std::int64_t dim) {
     MAMBASE_REQUIRE(path != "-", ErrorCode::unsupported,
                     "HDF5 is written in place: it needs a file, not standard output");
+    H5dont_atexit();  // after a write that failed its tidying up at exit crashes; we close it all
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);  // its words lack the file's name
     state_ = std::make_unique<State>(path, type, dim);
     State& to = *state_;

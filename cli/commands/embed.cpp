@@ -99,9 +99,10 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     const auto options = std::make_shared<Options>();
     const auto words = std::make_shared<Words>();
     declare_model(app, options->model);
-    add_text(app, "-o,--output", options->output, "FILE.npy|FILE.h5",
-             "Array to write; FILE.rows.tsv and FILE.json appear beside .npy, in .h5 all is inside. "
-             "With --channel a track: .bw, .bedgraph.gz, .tsv.gz");
+    add_text(
+        app, "-o,--output", options->output, "FILE.npy|FILE.h5",
+        "Array to write; FILE.rows.tsv and FILE.json appear beside .npy, in .h5 all is inside. "
+        "With --channel a track: .bw, .bedgraph.gz, .tsv.gz");
     declare_reading(app, options->reading);
     declare_rows(app, *options, *words);
     declare_shard(app, options->reading.shard);

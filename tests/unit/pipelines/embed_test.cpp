@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -441,61 +440,4 @@ TEST_CASE("several inputs follow one another, whatever their formats", "[embed]"
     REQUIRE(both.rows == 108);
     REQUIRE(both.bytes == a.bytes + b.bytes);
     REQUIRE(read_text(lab.file("out.rows.tsv")).find("x\t0\t33\t") != std::string::npos);
-}
-
-TEST_CASE("a channel as a track is that number of the rows, gaps left out", "[embed]") {
-    const test::PipelineLab lab;
-    const std::string bases = test::gapped_bases(700, 6, 2, 90);
-    EmbedOptions options = options_for(lab, lab.fasta("in.fa", {"x", bases, "y", bases}));
-    options.dtype = io::RowType::f32;
-    options.reading.context = 64;
-    options.reading.gap = 30;
-    options.strand = GENERATE(StrandChoice::forward, StrandChoice::reverse, StrandChoice::concat);
-    const bool binned = GENERATE(false, true);
-    options.pool = Pooling::bins(binned ? 10 : 0);
-    const bool regions = GENERATE(false, true);
-    if (regions) {
-        options.reading.regions = {"y:201-210", "x:1-300", "x:251-400"};
-    }
-    EmbedOptions whole = options;
-    whole.reading.regions.clear();
-    const Array2 rows = embedded(lab, whole);
-    options.channel = 5;
-    options.output = lab.file("out.tsv");
-    const EmbedReport report = embed(options, lab.runtime());
-    CHECK(report.rows_table.empty());
-    CHECK(report.description == lab.file("out.json"));
-
-    const std::int64_t width = binned ? 10 : 1;
-    std::string expected = "contig\tstart\tend\tembedding\n";
-    for (const std::int64_t contig : {0, 1}) {
-        for (std::int64_t row = 0; row < 700 / width; ++row) {
-            const std::int64_t at = row * width;
-            const bool asked = !regions || (contig == 0 ? at < 400 : at >= 200 && at < 210);
-            const float value = rows.value(contig * (700 / width) + row, 5);
-            if (asked && value != 0.0F) {  // no number of this model is 0 but in gaps
-                char digits[32];
-                const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-                expected += concat(contig == 0 ? "x\t" : "y\t", at, "\t", at + width, "\t",
-                                   std::string_view(digits, end), "\n");
-            }
-        }
-    }
-    REQUIRE(read_text(options.output) == expected);
-}
-
-TEST_CASE("what a track of a channel cannot be", "[embed]") {
-    const test::PipelineLab lab;
-    EmbedOptions options = options_for(lab, lab.fasta("in.fa", {"x", "ACGT"}));
-    const auto failure = [&] { return failure_of([&] { embed(options, lab.runtime()); }); };
-    options.channel = 0;
-    CHECK(failure().find("a channel is of a track") != std::string::npos);
-    options.output = lab.file("out.bw");
-    options.pool.how = Pool::mean;
-    CHECK(failure().find("a track has a value for each base or bin") != std::string::npos);
-    options.pool.how = Pool::none;
-    options.channel = 2 * kWidth;
-    CHECK(failure().find(concat("there is no channel ", 2 * kWidth)) != std::string::npos);
-    options.channel.reset();
-    CHECK(failure().find("a track has one number of each row: say which") != std::string::npos);
 }
