@@ -95,7 +95,8 @@ class MambaBlock {
 
     /// dstream [B,T,D] f32: gradient of the stream after this block; becomes that of the stream
     /// before it. dadded: the same in the type of the activations; dstream itself where that is
-    /// f32. dstates: gradients of the states after and before the chunk.
+    /// f32. dstates: gradients of the states after and before the chunk. window: positions of the
+    /// whole that the chunk is a part of.
     void backward(ops::Context& context,
                   const BlockValues& values,
                   ConstTensorView conv_in,
@@ -103,6 +104,7 @@ class MambaBlock {
                   TensorView dstream,
                   TensorView dadded,
                   const BlockStateGradients& dstates,
+                  std::int64_t window,
                   Gradients& gradients) const;
 
   private:
