@@ -14,17 +14,15 @@ namespace {
 
 constexpr NotYet kTable[] = {
     {"classify", "", ""},
-    {"score", "", ""},
     {"variants", "", ""},
     {"state", "", ""},
     {"evaluate", "--circular", ""},
     {"evaluate", "--states", ""},
-    {"embed", "--channel", ""},
+    {"score", "--circular", ""},
+    {"score", "--states", ""},
+    {"score", "--shard", ""},
     {"embed", "--circular", ""},
     {"embed", "--states", ""},
-    {"embed", "--output", "*.h5"},
-    {"embed", "--output", "*.bw"},
-    {"embed", "--output", "*.bedgraph.gz"},
 };
 
 bool matches(std::string_view pattern, std::string_view text) {

@@ -3,12 +3,10 @@
 #include "base/checked_math.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "genomics_io/half.hpp"
 
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string_view>
@@ -22,10 +20,6 @@ namespace {
 // Fixed, so that rows have their place before their number is known; a multiple of 64, as the
 // format asks.
 constexpr std::int64_t kHeaderBytes = 128;
-
-std::int64_t row_bytes(RowType type, std::int64_t dim) {
-    return checked_mul(dim, type == RowType::f16 ? 2 : 4);
-}
 
 std::string header_text(std::string_view type, std::string_view shape) {
     using namespace std::string_view_literals;
@@ -47,35 +41,11 @@ const std::string& require_file(const std::string& path) {
 }  // namespace
 
 NpySink::NpySink(const std::string& path, RowType type, std::int64_t dim)
-    : out_(require_file(path)), type_(type), dim_(dim) {
-    MAMBASE_REQUIRE(dim >= 1, ErrorCode::usage, "a row has to have at least one channel");
-}
+    : out_(require_file(path)), encoder_(path, type, dim) {}
 
 void NpySink::write_rows(std::int64_t first_row, const float* rows, std::int64_t n) {
-    MAMBASE_ASSERT(first_row >= 0 && n >= 0);
-    const std::span<const float> values(rows, static_cast<std::size_t>(checked_mul(n, dim_)));
-    const auto require = [&](bool fits, std::size_t i, std::string_view why) {
-        if (!fits) {
-            const auto at = static_cast<std::int64_t>(i);
-            throw Error(ErrorCode::format,
-                        concat("the value ", static_cast<double>(values[i]), " of row ",
-                               first_row + at / dim_, ", channel ", at % dim_, " ", why))
-                .at(out_.path());
-        }
-    };
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        require(std::isfinite(values[i]), i, "is not a finite number");
-    }
-    std::span<const std::byte> bytes = std::as_bytes(values);
-    if (type_ == RowType::f16) {
-        halves_.resize(values.size());
-        for (std::size_t i = 0; i < values.size(); ++i) {
-            halves_[i] = to_half(values[i]);
-            require(is_finite_half(halves_[i]), i, "overflows f16 (use f32)");
-        }
-        bytes = std::as_bytes(std::span<const std::uint16_t>(halves_));
-    }
-    out_.write_at(bytes, kHeaderBytes + checked_mul(first_row, row_bytes(type_, dim_)));
+    const std::span<const std::byte> bytes = encoder_.encode(first_row, rows, n);
+    out_.write_at(bytes, file_bytes(encoder_.type(), encoder_.dim(), first_row));
     rows_written_ = std::max(rows_written_, first_row + n);
 }
 
@@ -83,11 +53,12 @@ void NpySink::finish(std::int64_t total_rows) {
     MAMBASE_REQUIRE(total_rows >= rows_written_, ErrorCode::usage,
                     concat("row ", rows_written_ - 1, " was written, but the file is to have ",
                            total_rows, " rows"));
-    const std::string text = header(type_, dim_, total_rows);
+    const RowType type = encoder_.type();
+    const std::string text = header(type, encoder_.dim(), total_rows);
     out_.write_at(std::as_bytes(std::span(text.data(), text.size())), 0);
     if (total_rows > rows_written_) {  // what lies between is a hole, which reads as zeros
         constexpr std::array<std::byte, 1> zero{};
-        out_.write_at(zero, file_bytes(type_, dim_, total_rows) - 1);
+        out_.write_at(zero, file_bytes(type, encoder_.dim(), total_rows) - 1);
     }
     out_.commit();
 }

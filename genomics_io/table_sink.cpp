@@ -10,12 +10,16 @@ TableSink::TableSink(const std::string& path, const std::vector<std::string_view
     end_line();
 }
 
-void TableSink::field(std::string_view text) {
+void require_plain_field(std::string_view text, const std::string& path) {
     if (text.find_first_of("\t\r\n") != std::string_view::npos) {
         throw Error(ErrorCode::usage,
                     concat("a field of a table holds a tab or a line break: '", text, "'"))
-            .at(out_.path());
+            .at(path);
     }
+}
+
+void TableSink::field(std::string_view text) {
+    require_plain_field(text, out_.path());
     line_.append(text);
     line_.push_back('\t');
 }

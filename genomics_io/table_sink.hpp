@@ -11,6 +11,9 @@
 
 namespace mambase::io {
 
+/// Error{usage} for text that holds a tab or a line break; `path`: of the table.
+void require_plain_field(std::string_view text, const std::string& path);
+
 /// Appears under its name at finish(), whole ("-": standard output, as it comes).
 class TableSink {
   public:

@@ -143,8 +143,8 @@ void forward_losses(ops::Context& context,
                     StateBank& bank,
                     const NextTokens& next) {
     const StepMemory::Scope scope(context.step);
-    const TensorView logits = context.step.take(
-        DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), model.config().vocab_size});
+    const Shape shape{chunk.ids.extent(0), chunk.ids.extent(1), model.config().vocab_size};
+    const TensorView logits = next.logits ? next.logits : context.step.take(DType::f32, shape);
     forward_logits(context, model, chunk, bank, logits);
     ops::cross_entropy_forward(context, {.logits = logits,
                                          .targets = next.targets,

@@ -51,6 +51,7 @@ struct NextTokens {
                               // one of them
     TensorView loss;          // [B,T] f64: -log p in nats, 0 where the weight is
     TensorView best;          // [B,T] u8: the most likely id of the support
+    TensorView logits{};      // [B,T,V] f32, optional: what the probabilities are made from
 };
 void forward_losses(ops::Context& context,
                     const Model& model,

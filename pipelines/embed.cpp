@@ -8,6 +8,7 @@
 #include "pipelines/embed_plan.hpp"
 #include "pipelines/embedding_files.hpp"
 #include "pipelines/embedding_rows.hpp"
+#include "pipelines/embedding_sink.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/lanes.hpp"
 #include "pipelines/progress.hpp"
@@ -35,7 +36,7 @@ class EmbedRun {
              const io::Tokenizer& tokenizer,
              const io::WindowOptions& windows,
              const EmbedPlan& plan,
-             RowsTable& table)
+             EmbeddingSink& out)
         : options_(options),
           runtime_(runtime),
           engine_(engine),
@@ -43,19 +44,19 @@ class EmbedRun {
           tokenizer_(tokenizer),
           windows_(windows),
           plan_(plan),
-          table_(table),
+          out_(out),
           rolls_(plan.rolls),
           width_(model.config().d_model),
           progress_(runtime.observer, both_strands(options.strand) ? 2 * plan.bases : plan.bases) {}
 
-    void run(io::NpySink& array) {
+    void run() {
         for (std::size_t i = 0; i < plan_.inputs.size(); ++i) {
             if (plan_.inputs[i].fasta) {
-                run_indexed(plan_.inputs[i], array);
+                run_indexed(plan_.inputs[i]);
             } else if (options_.strand == StrandChoice::forward) {
-                stream(i, array);
+                stream(i);
             } else {
-                run_spooled(i, array);
+                run_spooled(i);
             }
             close_before(end_span());
         }
@@ -80,15 +81,15 @@ class EmbedRun {
         return options_.strand == StrandChoice::reverse ? io::Strand::reverse : io::Strand::forward;
     }
 
-    StrandRows::Sink to(io::NpySink& array) {
-        return [this, &array](std::int64_t row, const float* rows, std::int64_t n) {
+    StrandRows::Sink sink() {
+        return [this](std::int64_t row, const float* rows, std::int64_t n) {
             require_within_limit(plan_, options_, row + n);
-            array.write_rows(row, rows, n);
+            out_.write_rows(row, rows, n);
         };
     }
 
     /// By random access.
-    void run_indexed(const InputPlan& input, io::NpySink& array) {
+    void run_indexed(const InputPlan& input) {
         const std::int64_t first_span = end_span();
         for (const RowSpan& span : input.spans) {
             append(span);
@@ -100,16 +101,16 @@ class EmbedRun {
         };
         for (const io::Interval group : input.groups) {
             readable.spans = {first_span + group.begin, first_span + group.end};
-            run_both(readable, array);
+            run_both(readable);
         }
         if (!both_strands(options_.strand)) {
             readable.spans = {first_span, end_span()};
-            pass(readable, single_strand(), true, to(array));
+            pass(readable, single_strand(), true, sink());
         }
     }
 
     /// In one sweep, records kept aside for the reverse strand, as many as fit.
-    void run_spooled(std::size_t index, io::NpySink& array) {
+    void run_spooled(std::size_t index) {
         const std::string& path = plan_.inputs[index].path;
         const auto input = static_cast<std::int64_t>(index);
         const SpoolLimits limits = spool_limits(options_.pool, width_);
@@ -133,16 +134,16 @@ class EmbedRun {
                 return Reading{spool.read(strand), strand, std::nullopt};
             };
             if (both_strands(options_.strand)) {
-                run_both(readable, array);
+                run_both(readable);
             } else {
-                pass(readable, single_strand(), true, to(array));
+                pass(readable, single_strand(), true, sink());
             }
         }
         tell_skipped(path, source->skipped(), runtime_.observer);
     }
 
     /// Reverse rows to a spool, then the forward pass, which joins them row by row.
-    void run_both(const Readable& readable, io::NpySink& array) {
+    void run_both(const Readable& readable) {
         const RowSpan& first = span(readable.spans.begin);
         const RowSpan& last = span(readable.spans.end - 1);
         const std::int64_t base = first.first_row;
@@ -151,12 +152,12 @@ class EmbedRun {
              [&](std::int64_t row, const float* rows, std::int64_t n) {
                  spool.write(row - base, rows, n);
              });
-        const StrandRows::Sink sink = to(array);
+        const StrandRows::Sink take = sink();
         pass(readable, io::Strand::forward, true,
              [&](std::int64_t row, const float* rows, std::int64_t n) {
                  reverse_.resize(static_cast<std::size_t>(n * width_));
                  spool.read(row - base, reverse_.data(), n);
-                 sink(row, join(rows, n), n);
+                 take(row, join(rows, n), n);
              });
     }
 
@@ -192,7 +193,7 @@ class EmbedRun {
     }
 
     /// The forward strand of a whole file in one sweep; spans are met on the way.
-    void stream(std::size_t index, io::NpySink& array) {
+    void stream(std::size_t index) {
         const std::string& path = plan_.inputs[index].path;
         const auto input = static_cast<std::int64_t>(index);
         WindowFeed feed(
@@ -203,7 +204,7 @@ class EmbedRun {
             },
             tokenizer_, windows_);
         latest_record_ = -1;
-        compute(feed, io::Strand::forward, true, to(array), [&](const Delivery& delivery) {
+        compute(feed, io::Strand::forward, true, sink(), [&](const Delivery& delivery) {
             for (const io::RecordSummary& ended : delivery.ended) {
                 RowSpan& of = meet(input, ended.record, ended.name);
                 of.length = ended.length;
@@ -237,7 +238,7 @@ class EmbedRun {
     }
     void close_before(std::int64_t i) {
         for (; closed_ < i; ++closed_) {
-            table_.add(spans_.front());
+            out_.add(spans_.front());
             spans_.pop_front();
         }
     }
@@ -283,7 +284,7 @@ class EmbedRun {
     const io::Tokenizer& tokenizer_;
     const io::WindowOptions& windows_;
     const EmbedPlan& plan_;
-    RowsTable& table_;
+    EmbeddingSink& out_;
     std::vector<Roll> rolls_;  // of a sweep, on the reader's thread
     std::int64_t width_;
     Progress progress_;
@@ -311,16 +312,45 @@ std::string_view name(StrandChoice strand) {
     return "";
 }
 
+namespace {
+
+void collect_output_violations(const EmbedOptions& options, std::vector<std::string>& out) {
+    EmbedFormat format = EmbedFormat::array;
+    try {
+        format = embed_format(options.output);
+    } catch (const Error& error) {
+        out.emplace_back(error.what());
+        return;
+    }
+    if (options.reading.shard && format != EmbedFormat::array) {
+        out.emplace_back("shards of an embedding are .npy files, which merge puts together");
+    }
+    if (format != EmbedFormat::track) {
+        if (options.channel) {
+            out.emplace_back(
+                "a channel is of a track (.bw, .bedgraph.gz, .tsv.gz); an array has all");
+        }
+        return;
+    }
+    if (!options.channel) {
+        out.emplace_back("a track has one number of each row: say which (--channel)");
+    } else if (*options.channel < 0) {
+        out.push_back(concat("there is no channel ", *options.channel));
+    }
+    if (options.pool.is_whole()) {
+        out.emplace_back("a track has a value for each base or bin, not for each record or region");
+    }
+}
+
+}  // namespace
+
 void EmbedOptions::validate() const {
     std::vector<std::string> violations;
     if (model.empty()) {
         violations.emplace_back("no model directory");
     }
     reading.collect_violations(violations);
-    if (!output.ends_with(".npy")) {
-        violations.push_back(
-            concat("the output is an array file, so its name ends in .npy, not \"", output, "\""));
-    }
+    collect_output_violations(*this, violations);
     if (layer < 0 && layer != model::kLastLayer) {
         violations.push_back(concat("there is no layer ", layer));
     }
@@ -351,6 +381,9 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
         window_options(options.reading, report.context, engine.chunk(options.reading.chunk));
     EmbedPlan plan = plan_embedding(options, config.d_model, windows, runtime.observer);
     report.dim = plan.dim;
+    MAMBASE_REQUIRE(options.channel.value_or(0) < plan.dim, ErrorCode::usage,
+                    concat("there is no channel ", options.channel.value_or(0), ": a row has ",
+                           plan.dim, " numbers, counted from 0"));
     if (options.dry_run) {
         require_within_limit(plan, options, plan.rows.value_or(0));
         report.plan = describe(plan, options, engine, model, tokenizer, report.context);
@@ -363,28 +396,20 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
                                      " that are asked for"));
     }
 
-    report.array = options.output;
-    report.rows_table = embedding_stem(options.output) + ".rows.tsv";
-    report.description = embedding_stem(options.output) + ".json";
-    io::NpySink array(options.output, options.dtype, plan.dim);
-    RowsTable table(report.rows_table, options);
-    EmbedRun run(options, runtime, engine, model, tokenizer, windows, plan, table);
-    run.run(array);
+    name_files(report, options);
+    const std::unique_ptr<EmbeddingSink> out =
+        open_embedding(options, report, {hash, tokenizer, runtime});
+    EmbedRun run(options, runtime, engine, model, tokenizer, windows, plan, *out);
+    run.run();
 
     report.rows = run.rows();
     report.records = run.records();
-    report.bytes = io::NpySink::file_bytes(options.dtype, plan.dim, report.rows);
+    report.bytes = output_bytes(options, plan.dim, report.rows);
     report.bases_read = run.bases_read();
     report.seconds = run.seconds();
-    table.finish();
     const std::optional<ShardFacts> shard =
         plan.shard ? std::optional(ShardFacts{*plan.shard, plan.cut, run.digest()}) : std::nullopt;
-    finish_embedding(
-        report,
-        [&] {
-            write_description(report.description, options, report, hash, tokenizer, shard, runtime);
-        },
-        [&] { array.finish(report.rows); });
+    out->finish(report, shard);
     return report;
 }
 

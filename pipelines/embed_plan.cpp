@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "genomics_io/open.hpp"
+#include "pipelines/embedding_sink.hpp"
 #include "pipelines/row_spool.hpp"
 #include "pipelines/survey.hpp"
 
@@ -35,14 +36,20 @@ void add_spans(InputPlan& input, std::int64_t index, const EmbedOptions& options
             asked.push_back({static_cast<std::int64_t>(i), 0, contigs[i].length});
         }
     }
-    for (const io::Region& region : asked) {
-        const io::Contig& contig = contigs[static_cast<std::size_t>(region.contig)];
-        io::Interval bases{region.begin, region.end};
+    for (io::Region& region : asked) {
         if (options.pool.how == Pool::bins) {
             const std::int64_t bin = options.pool.bin;
-            bases.begin -= bases.begin % bin;
-            bases.end = std::min(round_up(bases.end, bin), contig.length);
+            region.begin -= region.begin % bin;
+            region.end = std::min(round_up(region.end, bin),
+                                  contigs[static_cast<std::size_t>(region.contig)].length);
         }
+    }
+    if (options.channel) {  // a track has each base once
+        asked = joined(std::move(asked));
+    }
+    for (const io::Region& region : asked) {
+        const io::Contig& contig = contigs[static_cast<std::size_t>(region.contig)];
+        const io::Interval bases{region.begin, region.end};
         input.spans.push_back(
             {contig.name, region.contig, contig.length, bases, 0, index, std::ssize(input.spans)});
     }
@@ -178,9 +185,10 @@ void plan_swept(EmbedPlan& plan,
 }
 
 std::string size_text(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t rows) {
-    return concat(format_bytes(io::NpySink::file_bytes(options.dtype, plan.dim, rows)), " (",
-                  format_count(rows), " rows of ", plan.dim,
-                  options.dtype == io::RowType::f16 ? " f16" : " f32", " numbers)");
+    return concat(format_bytes(output_bytes(options, plan.dim, rows)), " (", format_count(rows),
+                  options.channel ? " values" : concat(" rows of ", plan.dim),
+                  options.dtype == io::RowType::f16 && !options.channel ? " f16" : " f32",
+                  options.channel ? ")" : " numbers)");
 }
 
 /// Whether the output is bounded by max_output.
@@ -271,8 +279,8 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
 }
 
 void require_within_limit(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t rows) {
-    const bool fits = !is_guarded(options) ||
-                      io::NpySink::file_bytes(options.dtype, plan.dim, rows) <= options.max_output;
+    const bool fits =
+        !is_guarded(options) || output_bytes(options, plan.dim, rows) <= options.max_output;
     MAMBASE_REQUIRE(fits, ErrorCode::usage,
                     concat("the output would take ", size_text(plan, options, rows),
                            ", more than the limit of ", format_bytes(options.max_output),
@@ -286,7 +294,7 @@ void require_feasible(const EmbedPlan& plan, const EmbedOptions& options) {
     require_within_limit(plan, options, *plan.rows);
     const std::string output = parent_directory(options.output);
     const std::string spool = temporary_directory();
-    const std::int64_t array = io::NpySink::file_bytes(options.dtype, plan.dim, *plan.rows);
+    const std::int64_t array = output_bytes(options, plan.dim, *plan.rows);
     const std::int64_t waiting = plan.waiting;
     if (waiting > 0 && same_file_system(output, spool)) {
         require_space(output, array + waiting, "the array and what waits under TMPDIR");

@@ -1,8 +1,5 @@
 #include "pipelines/embedding_files.hpp"
 
-#include "base/file.hpp"
-#include "base/text.hpp"
-
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
@@ -23,9 +20,7 @@ std::string embedding_stem(const std::string& output) {
 
 RowsTable::RowsTable(const std::string& path, const EmbedOptions& options)
     : table_(path, rows_table_columns(options.reading.shard.has_value())),
-      strand_(options.strand == StrandChoice::forward   ? "+"
-              : options.strand == StrandChoice::reverse ? "-"
-                                                        : "."),
+      strand_(strand_sign(options.strand)),
       pool_(options.pool),
       is_shard_(options.reading.shard) {}
 
@@ -39,9 +34,36 @@ void RowsTable::add(const RowSpan& span) {
     }
 }
 
-void write_json(const std::string& path, const nlohmann::ordered_json& json) {
-    constexpr auto replace = nlohmann::ordered_json::error_handler_t::replace;  // not UTF-8
-    write_text(path, json.dump(2, ' ', false, replace) + "\n");
+std::string_view strand_sign(StrandChoice strand) {
+    switch (strand) {
+        case StrandChoice::forward:
+            return "+";
+        case StrandChoice::reverse:
+            return "-";
+        case StrandChoice::concat:
+        case StrandChoice::mean:
+            break;
+    }
+    return ".";
+}
+
+nlohmann::ordered_json describe_numbers(const EmbedOptions& options,
+                                        const EmbedReport& report,
+                                        const std::string& model_hash,
+                                        const io::Tokenizer& tokenizer,
+                                        const std::optional<ShardFacts>& shard,
+                                        const Runtime& runtime) {
+    using nlohmann::ordered_json;
+    ordered_json json;
+    json["format"] = "mambase embedding";
+    json["format_version"] = 1;
+    json["model"] = model_hash;
+    json["layer"] =
+        options.layer == model::kLastLayer ? ordered_json("last") : ordered_json(options.layer);
+    json["strand"] = name(options.strand);
+    json["pool"] = name(options.pool);
+    add_origin(json, options.reading, report.context, tokenizer, shard, runtime);
+    return json;
 }
 
 void write_description(const std::string& path,
@@ -51,32 +73,17 @@ void write_description(const std::string& path,
                        const io::Tokenizer& tokenizer,
                        const std::optional<ShardFacts>& shard,
                        const Runtime& runtime) {
-    using nlohmann::ordered_json;
-    const auto file_name = [](const std::string& full) {
-        return std::filesystem::path(full).filename().string();
-    };
-    ordered_json json;
-    json["format"] = "mambase embedding";
-    json["format_version"] = 1;
-    json["array"] = file_name(report.array);
-    json["shape"] = {report.rows, report.dim};
-    json["dtype"] = options.dtype == io::RowType::f16 ? "f16" : "f32";
-    json["rows"] = file_name(report.rows_table);
-    json["model"] = model_hash;
-    json["layer"] =
-        options.layer == model::kLastLayer ? ordered_json("last") : ordered_json(options.layer);
-    json["strand"] = name(options.strand);
-    json["pool"] = name(options.pool);
-    json["context"] =
-        report.context == kWholeContext ? ordered_json("whole") : ordered_json(report.context);
-    json["gap"] = options.reading.gap;
-    json["tokenizer"] = {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}};
-    if (shard) {
-        json["shard"] = shard_json(*shard, runtime.precision);
-    }
-    json["version"] = runtime.version;
-    if (!runtime.no_pg) {
-        json["command"] = runtime.command_line;
+    const nlohmann::ordered_json numbers =
+        describe_numbers(options, report, model_hash, tokenizer, shard, runtime);
+    nlohmann::ordered_json json;
+    for (const auto& [key, value] : numbers.items()) {
+        json[key] = value;
+        if (key == "format_version") {
+            json["array"] = file_name(report.array);
+            json["shape"] = {report.rows, report.dim};
+            json["dtype"] = options.dtype == io::RowType::f16 ? "f16" : "f32";
+            json["rows"] = file_name(report.rows_table);
+        }
     }
     write_json(path, json);
 }

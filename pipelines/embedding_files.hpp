@@ -3,6 +3,7 @@
 
 #include "genomics_io/table_sink.hpp"
 #include "genomics_io/tokenizer.hpp"
+#include "pipelines/description.hpp"
 #include "pipelines/embed.hpp"
 #include "pipelines/embedding_rows.hpp"
 #include "pipelines/runtime.hpp"
@@ -38,13 +39,19 @@ class RowsTable {
     bool is_shard_;
 };
 
-/// As such a description is written, by rename.
-void write_json(const std::string& path, const nlohmann::ordered_json& json);
+/// "+", "-", "." for both.
+std::string_view strand_sign(StrandChoice strand);
 
-/// The JSON beside the array: format and its version, array and rows table (file names), shape,
-/// dtype, model (its hash), layer, strand, pool, context ("whole" or bases), gap, tokenizer (name
-/// and hash), version of the program, and its command line unless no_pg. `shard`: the object of
-/// that name, before the version; empty: none.
+/// What the numbers are: format and its version, model (its hash), layer, strand, pool, and what
+/// add_origin() adds.
+nlohmann::ordered_json describe_numbers(const EmbedOptions& options,
+                                        const EmbedReport& report,
+                                        const std::string& model_hash,
+                                        const io::Tokenizer& tokenizer,
+                                        const std::optional<ShardFacts>& shard,
+                                        const Runtime& runtime);
+
+/// The JSON beside the array: the same with array and rows table (file names), shape and dtype.
 void write_description(const std::string& path,
                        const EmbedOptions& options,
                        const EmbedReport& report,

@@ -10,6 +10,7 @@ namespace mambase::cli {
 Command pretrain_command();
 Command evaluate_command();
 Command embed_command();
+Command score_command();
 Command merge_command();
 Command generate_command();
 Command report_command();
