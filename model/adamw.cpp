@@ -51,6 +51,9 @@ double AdamW::step(ops::Context& context, Model& model, const Gradients& gradien
     const bool clipped = options_.clip > 0.0 && norm > options_.clip;
     for (std::size_t i = 0; i < model.params().size(); ++i) {
         Param& param = model.params()[i];
+        if (param.frozen) {
+            continue;
+        }
         const Shape flat{param.shape.count()};
         ops::adamw(context, {.param = param.value.view().reshape(flat),
                              .m = m_[i].view().reshape(flat),

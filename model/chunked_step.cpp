@@ -5,12 +5,10 @@
 #include "base/text.hpp"
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/elementwise.hpp"
-#include "kernels/ops/embedding.hpp"
 #include "kernels/ops/linear.hpp"
 #include "kernels/ops/op_table.hpp"
-#include "kernels/ops/rms_norm.hpp"
+#include "model/backbone_pass.hpp"
 #include "model/forward.hpp"
-#include "model/mamba_block.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -26,20 +24,15 @@ TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) 
             batch.input_gradient ? batch.input_gradient.slice(1, lo, hi) : TensorView()};
 }
 
-/// The forward pass of a chunk with everything that backward needs, and that backward.
+/// A chunk with the head that predicts the next token.
 class ChunkPass {
   public:
     ChunkPass(ops::Context& context, const Model& model, const TrainBatch& batch)
-        : context_(context),
-          model_(model),
-          params_(model.params()),
-          batch_(batch),
-          layout_(model.config(), batch.ids.extent(0)) {}
+        : context_(context), model_(model), batch_(batch), backbone_(context, model, batch.ids) {}
 
     /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
     void forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum);
-    /// dstates_out: absent for the last chunk, which nothing follows; dstates_in: absent for the
-    /// first, since no gradient is asked for of the initial states. The two may be one.
+    /// dstates as BackbonePass has them.
     void backward(ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
@@ -50,57 +43,20 @@ class ChunkPass {
     TensorView rows(DType type, std::int64_t width) const {
         return context_.step.take(type, {batch_.ids.extent(0), batch_.ids.extent(1), width});
     }
-    ConstTensorView weight(std::size_t index) const { return params_[index].value.view(); }
+    ConstTensorView head() const { return model_.params()[model_.params().head()].value.view(); }
 
     ops::Context& context_;
     const Model& model_;
-    const ParamTable& params_;
     const TrainBatch& batch_;
-    const StateLayout layout_;
-    std::vector<MambaBlock> blocks_;
-    std::vector<BlockValues> values_;
-    TensorView residual_;  // after the last block
-    TensorView rstd_;
-    TensorView normed_;
+    BackbonePass backbone_;
     TensorView logits_;
 };
 
 void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum) {
-    const ModelConfig& config = model_.config();
-    const std::int64_t lanes = batch_.ids.extent(0);
-    const std::int64_t length = batch_.ids.extent(1);
-    const TensorView embedded = rows(DType::f32, config.d_model);
-    const TensorView added = rows(context_.activations, config.d_model);
-    ops::embedding_forward(
-        context_, {.ids = batch_.ids, .table = weight(params_.embedding()), .y = embedded});
-    for (std::int64_t layer = 0; layer < config.n_layer; ++layer) {
-        const bool first = layer == 0;
-        BlockValues values = BlockValues::take(context_, config, lanes, length, true);
-        values.residual = first ? embedded : rows(DType::f32, config.d_model);
-        BlockStates states{layout_.conv(states_in, layer), layout_.ssm(states_in, layer), {}, {}};
-        if (states_out) {
-            states.conv_out = layout_.conv(states_out, layer);
-            states.ssm_out = layout_.ssm(states_out, layer);
-        }
-        const TensorView before = first ? TensorView() : added;
-        const TensorView stream = first ? embedded : values_.back().residual;
-        blocks_.emplace_back(model_, layer)
-            .forward(context_, before, stream, {}, {}, true, values, states, added);
-        values_.push_back(values);
-    }
-    residual_ = rows(DType::f32, config.d_model);
-    normed_ = rows(context_.activations, config.d_model);
-    rstd_ = context_.step.take(DType::f32, {lanes, length});
-    logits_ = rows(DType::f32, config.vocab_size);
-    ops::rms_norm_forward(context_, {.hidden = added,
-                                     .residual_in = values_.back().residual,
-                                     .weight = weight(params_.norm_f()),
-                                     .eps = config.norm_eps,
-                                     .residual_out = residual_,
-                                     .y = normed_,
-                                     .rstd = rstd_});
-    ops::linear_forward(context_,
-                        {.x = normed_, .weight = weight(params_.head()), .bias = {}, .y = logits_});
+    backbone_.forward(states_in, states_out);
+    logits_ = rows(DType::f32, model_.config().vocab_size);
+    ops::linear_forward(
+        context_, {.x = backbone_.normed(), .weight = head(), .bias = {}, .y = logits_});
     if (loss_sum) {
         ops::cross_entropy_forward(context_, {.logits = logits_,
                                               .targets = batch_.targets,
@@ -117,52 +73,23 @@ void ChunkPass::backward(ConstTensorView states_in,
                          TensorView dstates_in,
                          double scale,
                          Gradients& gradients) {
-    const ModelConfig& config = model_.config();
-    // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
-    // activations.
     const bool rounds = context_.activations != DType::f32;
-    const TensorView dstream = rows(DType::f32, config.d_model);
-    const TensorView dadded = rounds ? rows(context_.activations, config.d_model) : dstream;
-    const TensorView dnormed = rows(context_.activations, config.d_model);
-    const TensorView dlogits = rounds ? rows(context_.activations, config.vocab_size) : logits_;
+    const TensorView dnormed = rows(context_.activations, model_.config().d_model);
+    const TensorView dlogits =
+        rounds ? rows(context_.activations, model_.config().vocab_size) : logits_;
     ops::cross_entropy_backward(context_, {.logits = logits_,
                                            .targets = batch_.targets,
                                            .weight = batch_.weight,
                                            .scale = scale,
                                            .dlogits = dlogits});
-    ops::linear_backward(context_, {.x = normed_,
-                                    .weight = weight(params_.head()),
+    ops::linear_backward(context_, {.x = backbone_.normed(),
+                                    .weight = head(),
                                     .dy = dlogits,
                                     .dx = dnormed,
                                     .dweight = gradients.head(),
                                     .dbias = {}});
-    ops::rms_norm_backward(context_, {.residual_out = residual_,
-                                      .weight = weight(params_.norm_f()),
-                                      .rstd = rstd_,
-                                      .dy = dnormed,
-                                      .dresidual_out = {},
-                                      .dx = dstream,
-                                      .dx_bf16 = rounds ? dadded : TensorView(),
-                                      .dweight = gradients.of(params_.norm_f())});
-    for (std::int64_t layer = config.n_layer - 1; layer >= 0; --layer) {
-        const auto at = static_cast<std::size_t>(layer);
-        BlockStateGradients dstates;
-        if (dstates_out) {
-            dstates.conv_out = layout_.conv(dstates_out, layer);
-            dstates.ssm_out = layout_.ssm(dstates_out, layer);
-        }
-        if (dstates_in) {
-            dstates.conv_in = layout_.conv(dstates_in, layer);
-            dstates.ssm_in = layout_.ssm(dstates_in, layer);
-        }
-        blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, dadded, dstates, gradients);
-    }
-    if (batch_.input_gradient) {
-        copy(context_.queue, dstream, batch_.input_gradient);
-    }
-    ops::embedding_backward(
-        context_, {.ids = batch_.ids, .dy = dstream, .dtable = gradients.of(params_.embedding())});
+    backbone_.backward(dnormed, states_in, dstates_out, dstates_in, batch_.input_gradient,
+                       gradients);
 }
 
 /// Chunk by chunk without keeping anything but the loss; the states go on in `bank`.

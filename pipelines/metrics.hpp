@@ -10,9 +10,10 @@
 namespace mambase::pipelines {
 
 /// A step:        {"step", "bases", "loss", "bits", "lr", "gradient_norm", "seconds"}
-/// A validation:  {"step", "valid_loss", "valid_bits", "valid_bases", "seconds"}
+/// A validation:  {"step", "valid_loss", "valid_bits", "valid_bases", "seconds"}, of a classifier
+///                {"step", "valid_loss", "valid_accuracy", "valid_windows", "seconds"}
 /// step counts from 1; bases is the targets read through this step; losses are means in nats a
-/// base, bits the same over ln 2; gradient_norm is the one before clipping; seconds is the time of
+/// base (of a classifier: a window), bits the same over ln 2; gradient_norm is the one before clipping; seconds is the time of
 /// this step or validation, left out of a log without times.
 struct StepMetrics {
     std::int64_t step = 0;
@@ -30,6 +31,14 @@ struct ValidMetrics {
     double seconds = 0.0;
 };
 
+struct ValidClassMetrics {
+    std::int64_t step = 0;
+    double nats = 0.0;
+    double accuracy = 0.0;
+    std::int64_t windows = 0;
+    double seconds = 0.0;
+};
+
 double bits(double nats);
 
 /// The lines of a log through `step`; a last line that was cut off is left out. Throws
@@ -44,6 +53,7 @@ class MetricsLog {
 
     void add(const StepMetrics& metrics);
     void add(const ValidMetrics& metrics);
+    void add(const ValidClassMetrics& metrics);
     /// Hands what was added to the system, so that the log is not behind the saved state.
     void flush();
 

@@ -8,6 +8,8 @@ namespace mambase::cli {
 Command pretrain_command();
 Command evaluate_command();
 Command embed_command();
+Command classify_train_command();
+Command classify_predict_command();
 Command tokenize_command();
 Command model_show_command();
 Command model_verify_command();
