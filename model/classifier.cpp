@@ -137,6 +137,17 @@ Classifier read_classifier(const std::string& dir) {
     return parse_classifier(read_text(path), path);
 }
 
+Model load_classifier(const std::string& dir, const Classifier& classifier) {
+    Model out = Model::load(dir, host_allocator());
+    if (out.config().n_classes != static_cast<std::int64_t>(classifier.labels.size())) {
+        throw Error(ErrorCode::format, concat("classifier.json has ", classifier.labels.size(),
+                                              " labels, classify_head.weight of model.safetensors ",
+                                              out.config().n_classes))
+            .at(dir);
+    }
+    return out;
+}
+
 std::string classifier_json(const Classifier& classifier) {
     nlohmann::ordered_json out;
     out["format_version"] = kFormatVersion;

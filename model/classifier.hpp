@@ -48,6 +48,9 @@ struct Classifier {
 /// Throws Error{format} with file and JSON path; Error{not_found} that says how a classifier is
 /// made.
 Classifier read_classifier(const std::string& dir);
+/// The model beside it, on the host. Throws Error{format} where it has not as many classes; else as
+/// Model::load.
+Model load_classifier(const std::string& dir, const Classifier& classifier);
 Classifier parse_classifier(std::string_view text, const std::string& file);
 std::string classifier_json(const Classifier& classifier);
 void write_classifier(const std::string& dir, const Classifier& classifier);

@@ -16,9 +16,9 @@ namespace mambase::model {
 class Model {
   public:
     /// From a directory with config.json and model.safetensors (ours or Hugging Face's). Biases, an
-    /// untied head and a classifier's are taken where the tensors are there. Throws Error{not_found, format}, one
-    /// line that names the file and the tensor or JSON path: missing, unexpected or misshapen
-    /// tensors, values that are not finite.
+    /// untied head and a classifier's are taken where the tensors are there. Throws
+    /// Error{not_found, format}, one line that names the file and the tensor or JSON path: missing,
+    /// unexpected or misshapen tensors, values that are not finite.
     static Model load(const std::string& dir, Allocator& allocator);
     /// The same with a config that the caller has read.
     static Model load(const std::string& dir, ConfigFile config, Allocator& allocator);

@@ -35,8 +35,8 @@ struct Param {
     std::string name;
     Shape shape;
     Init init = Init::zeros;
-    bool decay = false;  // weight decay applies
-    Tensor value;        // f32
+    bool decay = false;   // weight decay applies
+    Tensor value;         // f32
     bool frozen = false;  // the optimiser leaves it as it is
 };
 

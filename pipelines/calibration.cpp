@@ -1,9 +1,8 @@
 #include "pipelines/calibration.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstddef>
+#include <functional>
 
 namespace mambase::pipelines {
 
@@ -11,7 +10,6 @@ namespace {
 
 constexpr double kWidestTemperature = 50.0;
 constexpr int kSections = 60;  // of the search: its interval shrinks below 1e-11
-constexpr std::size_t kBins = 15;
 
 /// log Σ exp(scores / temperature)
 double log_sum(std::span<const double> scores, double temperature) {
@@ -56,7 +54,8 @@ double fit_temperature(const ScoredSet& set) {
     if (set.size() == 0) {
         return 1.0;
     }
-    // The loss is convex in 1 / temperature, so it has one minimum in its logarithm: golden section.
+    // The loss is convex in 1 / temperature, so it has one minimum in its logarithm: golden
+    // section.
     const double golden = 0.5 * (std::sqrt(5.0) - 1.0);
     const auto loss = [&](double log_temperature) {
         return mean_nats(set, std::exp(log_temperature));
@@ -102,18 +101,41 @@ double confidence_for(std::vector<Judged> calls, double share) {
     return confidence;
 }
 
-double calibration_error(std::span<const Judged> calls) {
-    std::array<double, kBins> gap{};  // sum of probabilities less the right calls
-    for (const Judged& call : calls) {
-        const auto bin = std::min(
-            static_cast<std::size_t>(call.probability * static_cast<double>(kBins)), kBins - 1);
-        gap[bin] += call.probability - (call.right ? 1.0 : 0.0);
+std::vector<Judged> judge(const ScoredSet& set, double temperature) {
+    std::vector<Judged> out;
+    std::vector<double> row(static_cast<std::size_t>(set.classes));
+    for (std::int64_t i = 0; i < set.size(); ++i) {
+        probabilities(set.row(i), temperature, row);
+        const Call call = likeliest(row);
+        out.push_back({call.probability, call.label == set.labels[static_cast<std::size_t>(i)]});
     }
+    return out;
+}
+
+double accuracy(std::span<const Judged> calls) {
+    const auto right =
+        std::count_if(calls.begin(), calls.end(), [](const Judged& call) { return call.right; });
+    return calls.empty() ? 0.0 : static_cast<double>(right) / static_cast<double>(calls.size());
+}
+
+void CalibrationBins::add(const Judged& call) {
+    const auto bin = std::min(
+        static_cast<std::size_t>(call.probability * static_cast<double>(kBins)), kBins - 1);
+    gap_[bin] += call.probability - (call.right ? 1.0 : 0.0);
+    calls_ += 1.0;
+}
+
+void CalibrationBins::add(const CalibrationBins& other) {
+    std::transform(gap_.begin(), gap_.end(), other.gap_.begin(), gap_.begin(), std::plus<>());
+    calls_ += other.calls_;
+}
+
+double CalibrationBins::error() const {
     double sum = 0.0;
-    for (const double one : gap) {
+    for (const double one : gap_) {
         sum += std::abs(one);
     }
-    return calls.empty() ? 0.0 : sum / static_cast<double>(calls.size());
+    return calls_ > 0.0 ? sum / calls_ : 0.0;
 }
 
 }  // namespace mambase::pipelines

@@ -1,6 +1,8 @@
 // From scores of classes to probabilities that can be believed.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -50,8 +52,24 @@ struct Judged {
 /// there is none such.
 double confidence_for(std::vector<Judged> calls, double share);
 
+/// What became of sequences, each given its likeliest class.
+std::vector<Judged> judge(const ScoredSet& set, double temperature);
+/// The share of right ones; 0 of none.
+double accuracy(std::span<const Judged> calls);
+
 /// Expected calibration error: calls in fifteen bins of probability, the mean over calls of how far
-/// a bin's mean probability lies from its share of right calls. 0 of no calls.
-double calibration_error(std::span<const Judged> calls);
+/// a bin's mean probability lies from its share of right calls.
+class CalibrationBins {
+  public:
+    void add(const Judged& call);
+    void add(const CalibrationBins& other);
+    /// 0 of no calls.
+    double error() const;
+
+  private:
+    static constexpr std::size_t kBins = 15;
+    std::array<double, kBins> gap_{};  // sum of probabilities less the right calls
+    double calls_ = 0.0;
+};
 
 }  // namespace mambase::pipelines

@@ -101,8 +101,8 @@ class FragmentReader {
         if (fragment.mates.size() < readers_.size()) {
             throw Error(ErrorCode::format,
                         concat("the files of the pairs (", readers_.front().path(), ", ",
-                               readers_.back().path(), ") have different numbers of records: ",
-                               first.name, " has no mate"))
+                               readers_.back().path(),
+                               ") have different numbers of records: ", first.name, " has no mate"))
                 .at(readers_.front().path());
         }
         const io::RecordSummary& last = fragment.mates.back().record.summary;
@@ -170,7 +170,9 @@ class Prediction {
     void read_all(std::span<const std::string> paths);
     void place(Fragment& fragment, Batch& batch);
     void score(Batch& batch);
-    void add_up(const Sequence& mate, const Batch& batch, std::vector<double>& sum,
+    void add_up(const Sequence& mate,
+                const Batch& batch,
+                std::vector<double>& sum,
                 std::int64_t& count) const;
     void call(const Fragment& fragment, const Batch& batch);
     std::string window_calls(const Sequence& mate, const Batch& batch);
@@ -199,18 +201,6 @@ class Prediction {
     Progress progress_;
 };
 
-model::Model load_classifier(const std::string& dir, const model::Classifier& classifier) {
-    model::Model out = model::Model::load(dir, host_allocator());
-    if (out.config().n_classes != static_cast<std::int64_t>(classifier.labels.size())) {
-        throw Error(ErrorCode::format,
-                    concat("classifier.json has ", classifier.labels.size(),
-                           " labels, classify_head.weight of model.safetensors ",
-                           out.config().n_classes))
-            .at(dir);
-    }
-    return out;
-}
-
 Prediction::Prediction(const ClassifyPredictOptions& options,
                        const Runtime& runtime,
                        Engine& engine)
@@ -218,7 +208,7 @@ Prediction::Prediction(const ClassifyPredictOptions& options,
       runtime_(runtime),
       engine_(engine),
       classifier_(model::read_classifier(options.model)),
-      model_(load_classifier(options.model, classifier_).on_device(engine.queue())),
+      model_(model::load_classifier(options.model, classifier_).on_device(engine.queue())),
       tokenizer_(choose_tokenizer(model_, options.model, options.reading.tokenizer)),
       taxonomy_(options.taxonomy.empty() ? classifier_.taxonomy : read_taxonomy(options.taxonomy),
                 classifier_.labels,
@@ -311,13 +301,12 @@ void Prediction::place(Fragment& fragment, Batch& batch) {
 
 void Prediction::score(Batch& batch) {
     batch.scores.resize(batch.scored.size() * classes());
-    WindowScores scores(engine_, model_, tokenizer_, classifier_.pool,
-                        engine_.chunk(options_.reading.chunk),
-                        [&](std::int64_t window, std::span<const double> values) {
-                            std::copy(values.begin(), values.end(),
-                                      batch.scores.begin() +
-                                          window * static_cast<std::int64_t>(classes()));
-                        });
+    WindowScores scores(
+        engine_, model_, tokenizer_, classifier_.pool, engine_.chunk(options_.reading.chunk),
+        [&](std::int64_t window, std::span<const double> values) {
+            std::copy(values.begin(), values.end(),
+                      batch.scores.begin() + window * static_cast<std::int64_t>(classes()));
+        });
     for (const Fragment& fragment : batch.fragments) {
         runtime_.throw_if_stopped();
         for (const Sequence& mate : fragment.mates) {
@@ -327,9 +316,8 @@ void Prediction::score(Batch& batch) {
                                        .subspan(static_cast<std::size_t>(window.begin),
                                                 static_cast<std::size_t>(window.size()));
                 const bool has_bases =
-                    std::any_of(codes.begin(), codes.end(), [&](std::uint8_t code) {
-                        return tokenizer_.is_acgt(code);
-                    });
+                    std::any_of(codes.begin(), codes.end(),
+                                [&](std::uint8_t code) { return tokenizer_.is_acgt(code); });
                 if (has_bases) {
                     batch.scored[mate.first_window + i] = 1;
                     scores.add(static_cast<std::int64_t>(mate.first_window + i), codes);
@@ -421,7 +409,8 @@ void Prediction::call(const Fragment& fragment, const Batch& batch) {
     const std::string_view id = options_.paired ? fragment_name(given) : given;
     std::string taxon = concat(taxid);
     if (options_.use_names) {
-        taxon = concat(called ? taxonomy_.name(best.label) : "unclassified", " (taxid ", taxid, ")");
+        taxon =
+            concat(called ? taxonomy_.name(best.label) : "unclassified", " (taxid ", taxid, ")");
     }
     calls_.write(concat(called ? "C" : "U", "\t", id, "\t", taxon, "\t", length, "\t", map, "\n"));
     if (probs_) {

@@ -13,19 +13,19 @@
 namespace mambase::pipelines {
 
 struct ClassifyPredictOptions {
-    std::string model;       // directory of a classifier
-    ReadingOptions reading;  // regions and context have no meaning here
-    std::string output = "-";          // calls, a line a sequence
-    std::string report;                // clades and their counts; may be empty, as all below
-    std::string probs;                 // probabilities, a line a sequence
-    std::string taxonomy;              // in place of the classifier's own
-    std::string classified_out;        // FASTA; with `paired` a '#' in it becomes 1 and 2
-    std::string unclassified_out;      // likewise
-    std::optional<double> confidence;  // least probability of a call; the classifier's
+    std::string model;                   // directory of a classifier
+    ReadingOptions reading;              // regions and context have no meaning here
+    std::string output = "-";            // calls, a line a sequence
+    std::string report;                  // clades and their counts; may be empty, as all below
+    std::string probs;                   // probabilities, a line a sequence
+    std::string taxonomy;                // in place of the classifier's own
+    std::string classified_out;          // FASTA; with `paired` a '#' in it becomes 1 and 2
+    std::string unclassified_out;        // likewise
+    std::optional<double> confidence;    // least probability of a call; the classifier's
     std::optional<std::int64_t> window;  // bases read from a fresh state; the classifier's
     std::optional<std::int64_t> step;    // from window to window; a window
-    bool paired = false;      // inputs two by two: the mates of a pair are one sequence
-    bool use_names = false;   // "name (taxid 2)" in place of taxids
+    bool paired = false;                 // inputs two by two: the mates of a pair are one sequence
+    bool use_names = false;              // "name (taxid 2)" in place of taxids
 
     /// Throws Error{usage} with every violated rule in one message.
     void validate() const;

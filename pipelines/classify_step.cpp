@@ -40,9 +40,8 @@ ClassifyStep::Result ClassifyStep::run(std::int64_t step,
         const std::int64_t count = std::min(recipe_.lanes, recipe_.batch - first);
         const StepMemory::Scope scope(engine_.step());
         const model::ClassBatch batch = fill_lanes(step, first, count);
-        loss_sum +=
-            model::classification_step(engine_.context(), model, batch, recipe_.pool,
-                                       recipe_.freeze, chunk_, 1.0 / windows, gradients_);
+        loss_sum += model::classification_step(engine_.context(), model, batch, recipe_.pool,
+                                               recipe_.freeze, chunk_, 1.0 / windows, gradients_);
     }
     Result result;
     result.nats = loss_sum / windows;
@@ -58,12 +57,11 @@ model::ClassBatch ClassifyStep::fill_lanes(std::int64_t step,
     const auto ids = ids_.view().as<std::uint8_t, 2>();
     const auto labels = labels_.view().as<std::uint8_t, 2>();
     for (std::int64_t lane = 0; lane < count; ++lane) {
-        const std::int64_t label = sampler_.draw(
-            recipe_.seed, static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(first + lane),
-            recipe_.both_strands, codes_);
-        std::transform(codes_.begin(), codes_.end(), &ids(lane), [](std::uint8_t code) {
-            return static_cast<std::uint8_t>(code & kIdBits);
-        });
+        const std::int64_t label =
+            sampler_.draw(recipe_.seed, static_cast<std::uint64_t>(step),
+                          static_cast<std::uint64_t>(first + lane), recipe_.both_strands, codes_);
+        std::transform(codes_.begin(), codes_.end(), &ids(lane),
+                       [](std::uint8_t code) { return static_cast<std::uint8_t>(code & kIdBits); });
         labels(lane, 0) = static_cast<std::uint8_t>(label);
     }
     ops::Context& context = engine_.context();

@@ -20,7 +20,7 @@ struct ClassifyRecipe {
     std::int64_t batch = 0;   // windows a step
     /// Windows whose gradient is computed together: a function of window, batch and device alone.
     std::int64_t lanes = 0;
-    std::int64_t eval_every = 0;  // steps
+    std::int64_t eval_every = 0;    // steps
     std::int64_t eval_windows = 0;  // of a label, at most, in a validation on the way
     bool both_strands = true;
     bool freeze = false;

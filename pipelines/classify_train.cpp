@@ -7,6 +7,7 @@
 #include "model/classifier.hpp"
 #include "model/memory_plan.hpp"
 #include "pipelines/calibration.hpp"
+#include "pipelines/classify_calibrate.hpp"
 #include "pipelines/classify_step.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/metrics.hpp"
@@ -32,10 +33,7 @@ namespace {
 
 constexpr std::string_view kStateName = "train_state.safetensors";
 constexpr std::string_view kMetricsName = "metrics.jsonl";
-constexpr double kFalseCalls = 0.05;            // share of the calls at the default confidence
-constexpr std::int64_t kShortestWindow = 2;     // see SampleSet
-constexpr std::int64_t kShortestFitted = 32;    // bases; shorter ones share a temperature
-constexpr std::int64_t kFewestSequences = 20;   // that a temperature is fitted on
+constexpr std::int64_t kShortestWindow = 2;  // see SampleSet
 constexpr std::int64_t kMostCount = std::int64_t{1} << 40;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -45,8 +43,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 /// As pretrain: the state to go on from, if any; refuses a directory that holds another run.
 std::optional<std::string> state_to_resume(const ClassifyTrainOptions& options) {
     const std::string own = concat(options.output, "/", kStateName);
-    const bool elsewhere = options.resume != "auto" && options.resume != "never" &&
-                           options.resume != options.output;
+    const bool elsewhere =
+        options.resume != "auto" && options.resume != "never" && options.resume != options.output;
     if (options.resume != "never" && !elsewhere && exists(own)) {
         return own;
     }
@@ -70,8 +68,7 @@ ClassifyRecipe make_recipe(const ClassifyTrainOptions& options,
     recipe.eval_every = options.eval_every.value_or(ceil_div(options.steps, 20));
     // Twenty validations take about a tenth of the time.
     recipe.eval_windows = std::max<std::int64_t>(
-        std::min(options.valid_windows,
-                 checked_mul(options.steps, options.batch) / (64 * labels)),
+        std::min(options.valid_windows, checked_mul(options.steps, options.batch) / (64 * labels)),
         10);
     recipe.both_strands = options.both_strands;
     recipe.freeze = options.freeze;
@@ -212,7 +209,6 @@ class ClassifyTraining {
     double one_step();
     void evaluate();
     void save();
-    void calibrate(model::Classifier& out);
     void write_model();
     ClassifyTrainReport finish(bool finished);
 
@@ -247,8 +243,8 @@ std::int64_t ClassifyTraining::choose_chunk() {
                                      recipe_.precision);
     }
     chunk = std::clamp<std::int64_t>(chunk, 1, recipe_.window);
-    const model::MemoryPlan plan = model::plan(table, config, recipe_.lanes, recipe_.window, chunk,
-                                               mode, recipe_.precision);
+    const model::MemoryPlan plan =
+        model::plan(table, config, recipe_.lanes, recipe_.window, chunk, mode, recipe_.precision);
     MAMBASE_REQUIRE(plan.total <= free, ErrorCode::out_of_memory,
                     concat("a step in chunks of ", chunk, " bases takes ", format_bytes(plan.total),
                            ", free are ", format_bytes(free)));
@@ -268,8 +264,7 @@ void ClassifyTraining::describe() const {
                              format_count(sampler_.windows(static_cast<std::int64_t>(label))),
                              " windows to draw from, ", format_count(valid), " for validation"));
         if (valid == 0 && !valid_.empty()) {
-            observer.warning(
-                concat("no validation window of label ", samples_.labels()[label]));
+            observer.warning(concat("no validation window of label ", samples_.labels()[label]));
         }
     }
     observer.info(concat("drawn are label, then contig, then position, each uniform; windows of ",
@@ -294,16 +289,14 @@ void ClassifyTraining::tell_test_contigs() const {
     }
     for (std::size_t store = 0; store < samples_.stores().size(); ++store) {
         const bool tests = std::any_of(
-            samples_.regions().begin(), samples_.regions().end(), [&](const LabelledRegion& of) {
-                return of.store == store && of.part == Part::test;
-            });
+            samples_.regions().begin(), samples_.regions().end(),
+            [&](const LabelledRegion& of) { return of.store == store && of.part == Part::test; });
         if (data_digest(samples_.stores()[store]) == data) {
-            runtime_.observer.warning(
-                concat("the base model was trained on ",
-                       samples_.stores()[store].contigs().front().file,
-                       tests ? ", whose contigs are in the test part: what it reaches there says "
-                               "too much"
-                             : ", which is among the samples"));
+            runtime_.observer.warning(concat(
+                "the base model was trained on ", samples_.stores()[store].contigs().front().file,
+                tests ? ", whose contigs are in the test part: what it reaches there says "
+                        "too much"
+                      : ", which is among the samples"));
             return;
         }
     }
@@ -337,30 +330,11 @@ double ClassifyTraining::one_step() {
     metrics_->add(StepMetrics{step, step * recipe_.batch * recipe_.window, result.nats, result.lr,
                               result.gradient_norm, seconds});
     const double rate = static_cast<double>(recipe_.batch * recipe_.window) / seconds;
-    runtime_.observer.progress(
-        concat("step ", step, "/", recipe_.schedule.steps, ", loss ", format_fixed(result.nats, 3),
-               ", ", format_bases(rate), "/s, ",
-               format_duration(seconds * static_cast<double>(recipe_.schedule.steps - step)),
-               " left"));
+    runtime_.observer.progress(concat(
+        "step ", step, "/", recipe_.schedule.steps, ", loss ", format_fixed(result.nats, 3), ", ",
+        format_bases(rate), "/s, ",
+        format_duration(seconds * static_cast<double>(recipe_.schedule.steps - step)), " left"));
     return seconds;
-}
-
-std::vector<Judged> judged(const ScoredSet& set, double temperature) {
-    std::vector<Judged> out;
-    std::vector<double> row(static_cast<std::size_t>(set.classes));
-    for (std::int64_t i = 0; i < set.size(); ++i) {
-        probabilities(set.row(i), temperature, row);
-        const Call call = likeliest(row);
-        out.push_back(
-            {call.probability, call.label == set.labels[static_cast<std::size_t>(i)]});
-    }
-    return out;
-}
-
-double accuracy(const std::vector<Judged>& calls) {
-    const auto right =
-        std::count_if(calls.begin(), calls.end(), [](const Judged& call) { return call.right; });
-    return calls.empty() ? 0.0 : static_cast<double>(right) / static_cast<double>(calls.size());
 }
 
 /// Validates where there is something to validate on, and saves.
@@ -373,9 +347,8 @@ void ClassifyTraining::evaluate() {
             score_windows(engine_, state_.model, samples_, valid_on_the_way_, recipe_.window,
                           recipe_.pool, engine_.chunk(chunk_), to_the_end);
         const double nats = mean_nats(set, 1.0);
-        const double right = accuracy(judged(set, 1.0));
-        metrics_->add(
-            ValidClassMetrics{done(), nats, right, set.size(), seconds_since(start)});
+        const double right = accuracy(judge(set, 1.0));
+        metrics_->add(ValidClassMetrics{done(), nats, right, set.size(), seconds_since(start)});
         const bool is_best = !state_.best || nats < state_.best->nats;
         if (is_best) {
             state_.best = BestModel{done(), nats, copy_weights(state_.model, engine_.queue())};
@@ -390,63 +363,6 @@ void ClassifyTraining::evaluate() {
 void ClassifyTraining::save() {
     metrics_->flush();
     save_train_state(path(kStateName), state_, values_, engine_.context());
-}
-
-/// Means of `count` windows that follow one another in the list, of one label and contig.
-ScoredSet joined(const ScoredSet& set,
-                 const std::vector<LabelledWindow>& windows,
-                 std::size_t count) {
-    ScoredSet out{set.classes, {}, {}};
-    std::vector<double> mean(static_cast<std::size_t>(set.classes));
-    for (std::size_t first = 0; first + count <= windows.size();) {
-        const LabelledWindow& from = windows[first];
-        std::fill(mean.begin(), mean.end(), 0.0);
-        std::size_t taken = 0;
-        while (taken < count && windows[first + taken].store == from.store &&
-               windows[first + taken].bases.contig == from.bases.contig &&
-               windows[first + taken].label == from.label) {
-            const std::span<const double> row = set.row(static_cast<std::int64_t>(first + taken));
-            for (std::size_t c = 0; c < mean.size(); ++c) {
-                mean[c] += row[c] / static_cast<double>(count);
-            }
-            ++taken;
-        }
-        if (taken == count) {
-            out.add(from.label, mean);
-        }
-        first += taken;
-    }
-    return out;
-}
-
-/// Temperatures by length and the default confidence.
-void ClassifyTraining::calibrate(model::Classifier& out) {
-    const auto score = [&](std::int64_t bases) {
-        return score_windows(engine_, state_.model, samples_, valid_, bases, recipe_.pool,
-                             engine_.chunk(chunk_), runtime_);
-    };
-    for (const std::int64_t part : {4, 2}) {
-        if (recipe_.window / part >= kShortestFitted) {
-            out.temperatures.push_back(
-                {recipe_.window / part, fit_temperature(score(recipe_.window / part))});
-        }
-    }
-    const ScoredSet set = score(recipe_.window);
-    report_.temperature = fit_temperature(set);
-    out.temperatures.push_back({recipe_.window, report_.temperature});
-    for (const std::int64_t count : {4, 16, 64}) {
-        const ScoredSet longer = joined(set, valid_, static_cast<std::size_t>(count));
-        if (longer.size() < kFewestSequences) {
-            break;
-        }
-        out.temperatures.push_back({count * recipe_.window, fit_temperature(longer)});
-    }
-    const std::vector<Judged> calls = judged(set, report_.temperature);
-    out.confidence = confidence_for(calls, kFalseCalls);
-    report_.valid_windows = set.size();
-    report_.valid_accuracy = accuracy(calls);
-    report_.valid_nats = mean_nats(set, report_.temperature);
-    report_.confidence = out.confidence;
 }
 
 void ClassifyTraining::write_model() {
@@ -465,7 +381,12 @@ void ClassifyTraining::write_model() {
     if (valid_.empty()) {
         classifier.temperatures = {{recipe_.window, 1.0}};
     } else {
-        calibrate(classifier);
+        const Calibration fitted = calibrate(engine_, model, samples_, valid_, recipe_.pool,
+                                             engine_.chunk(chunk_), runtime_);
+        classifier.temperatures = fitted.temperatures;
+        classifier.confidence = fitted.confidence;
+        report_.valid = fitted.window;
+        report_.confidence = fitted.confidence;
     }
     model::Provenance provenance = model.provenance().value_or(model::Provenance{});
     if (!model.provenance()) {
@@ -503,14 +424,13 @@ ClassifyTrainReport ClassifyTraining::finish(bool finished) {
                          {"steps_done", report_.steps_done}};
     if (finished) {
         record["outcome"]["best_step"] = report_.best_step;
-        record["outcome"]["valid_windows"] = report_.valid_windows;
-        record["outcome"]["valid_accuracy"] = report_.valid_accuracy;
-        record["outcome"]["valid_loss"] = report_.valid_nats;
+        record["outcome"]["valid_windows"] = report_.valid.windows;
+        record["outcome"]["valid_accuracy"] = report_.valid.accuracy;
+        record["outcome"]["valid_loss"] = report_.valid.nats;
         record["outcome"]["confidence"] = report_.confidence;
         record["outcome"]["model"] = report_.model_hash;
     }
-    write_text(path("run.json"),
-               record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    write_text(path("run.json"), record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return report_;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "model/classify_head.hpp"
+#include "pipelines/classify_calibrate.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -22,10 +23,10 @@ struct ClassifyTrainOptions {
 
     std::optional<std::int64_t> context;  // bases a window; the model's validated context
     std::int64_t steps = 1000;
-    std::int64_t batch = 32;    // windows a step
-    bool freeze = false;        // train the head alone
+    std::int64_t batch = 32;  // windows a step
+    bool freeze = false;      // train the head alone
     model::HeadPool pool = model::HeadPool::mean;
-    bool both_strands = true;   // each window on either strand
+    bool both_strands = true;  // each window on either strand
 
     std::optional<double> lr;  // peak rate; 1e-3, with freeze 1e-2
     double warmup = 0.05;      // share of the steps, in [0, 1)
@@ -34,7 +35,7 @@ struct ClassifyTrainOptions {
     std::uint64_t seed = 0;
 
     std::optional<std::int64_t> eval_every;  // steps; a twentieth of the run
-    std::int64_t valid_windows = 1000;       // of a label, at most, that the scores are calibrated on
+    std::int64_t valid_windows = 1000;  // of a label, at most, that the scores are calibrated on
     std::int64_t chunk = 0;          // bases of a window held at once; 0: whole. Changes no result
     std::optional<double> max_time;  // seconds; then stop in order
     std::string resume = "auto";     // "auto", "never", or a directory whose state to go on from
@@ -48,11 +49,8 @@ struct ClassifyTrainReport {
     std::int64_t steps = 0;
     std::int64_t steps_done = 0;  // earlier parts included
     std::int64_t labels = 0;
-    std::int64_t valid_windows = 0;  // 0: there were none; no temperature, no confidence
-    double valid_accuracy = 0.0;     // of the model that is kept
-    double valid_nats = 0.0;         // calibrated, a window
-    double temperature = 1.0;        // of a window
-    double confidence = 0.0;         // the default of a call
+    ValidatedWindows valid;   // of the model that is kept; none: no temperature, no confidence
+    double confidence = 0.0;  // the default of a call
     std::int64_t best_step = 0;
     std::string model_hash;
 };

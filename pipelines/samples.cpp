@@ -56,9 +56,7 @@ Places parse_header(const std::vector<std::string_view>& fields,
     return places;
 }
 
-std::optional<Part> parse_part(std::string_view word,
-                               const std::string& table,
-                               std::int64_t line) {
+std::optional<Part> parse_part(std::string_view word, const std::string& table, std::int64_t line) {
     if (word.empty()) {
         return std::nullopt;
     }
@@ -233,8 +231,8 @@ std::size_t SampleSet::store_of(const std::string& path, const Runtime& runtime)
     runtime.throw_if_stopped();
     runtime.observer.progress(concat("reading ", path));
     // Every base that is not A, C, G or T ends a run: a window holds none.
-    stores_.emplace_back(tokenizer_, 1).add(
-        path, {.threads = runtime.threads - 1, .ignore_eof = ignore_eof_});
+    stores_.emplace_back(tokenizer_, 1)
+        .add(path, {.threads = runtime.threads - 1, .ignore_eof = ignore_eof_});
     paths_.push_back(path);
     return stores_.size() - 1;
 }
@@ -319,9 +317,8 @@ void SampleSet::require_no_overlap() const {
                                 of.bases.begin, of.bases.end),
                             " (", name(of.part), ")");
                     };
-                    throw Error(ErrorCode::usage,
-                                concat("the parts overlap: ", text(*other), " and ", text(*region),
-                                       " share bases"));
+                    throw Error(ErrorCode::usage, concat("the parts overlap: ", text(*other),
+                                                         " and ", text(*region), " share bases"));
                 }
             }
             const LabelledRegion*& furthest = reaches[static_cast<std::size_t>(region->part)];
@@ -389,11 +386,11 @@ LabelledSampler::LabelledSampler(const SampleSet& samples) {
                 pieces[{region.store, region.bases.contig}].push_back(piece);
             }
         }
-        MAMBASE_REQUIRE(!pieces.empty(), ErrorCode::usage,
-                        concat("label '", samples.labels()[label],
-                               "' has no stretch of ", samples.window(),
-                               " A, C, G, T to train on; choose a shorter --context or give it "
-                               "more sequence"));
+        MAMBASE_REQUIRE(
+            !pieces.empty(), ErrorCode::usage,
+            concat("label '", samples.labels()[label], "' has no stretch of ", samples.window(),
+                   " A, C, G, T to train on; choose a shorter --context or give it "
+                   "more sequence"));
         auto& contigs = contigs_.emplace_back();
         for (auto& [contig, regions] : pieces) {
             // One base less: a window of the sampler reads one more than its context.

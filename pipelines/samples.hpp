@@ -37,9 +37,9 @@ struct LabelledWindow {
 /// All sequence of a samples table in memory, a byte a base.
 ///
 /// The table has a line a sample, fields parted by tabs; blank lines and lines that begin with '#'
-/// are passed over. The first line names the columns: path (FASTA) and label; optionally region ("",
-/// "chr:first-last", 1-based and inclusive, or a file "….bed"), and split (train, valid, test; on
-/// every line or on none). Without such a line the columns are these in this order. Paths count
+/// are passed over. The first line names the columns: path (FASTA) and label; optionally region
+/// ("", "chr:first-last", 1-based and inclusive, or a file "….bed"), and split (train, valid, test;
+/// on every line or on none). Without such a line the columns are these in this order. Paths count
 /// from the working directory.
 ///
 /// Without a split each contig (or region) is divided 80/10/10 into blocks in this order, with
@@ -48,8 +48,8 @@ struct LabelledWindow {
 class SampleSet {
   public:
     /// window: N, at least 2. labels: those of a classifier that are to be met; empty: as they come
-    /// in the table. Errors as of the readers and parse_region; Error{format} with the table's line;
-    /// Error{usage} where bases of two parts overlap (the same sequence under another name
+    /// in the table. Errors as of the readers and parse_region; Error{format} with the table's
+    /// line; Error{usage} where bases of two parts overlap (the same sequence under another name
     /// included), where there are fewer than two labels, or a label is unknown.
     SampleSet(const std::string& table,
               const io::Tokenizer& tokenizer,

@@ -15,9 +15,9 @@
 namespace mambase::pipelines {
 
 struct WholeRecord {
-    io::RecordSummary summary;         // index, name, length, counts
-    std::vector<std::uint8_t> codes;   // [length]
-    std::string letters;               // as they stand in the file; empty unless they are kept
+    io::RecordSummary summary;        // index, name, length, counts
+    std::vector<std::uint8_t> codes;  // [length]
+    std::string letters;              // as they stand in the file; empty unless they are kept
 };
 
 class SequenceReader {

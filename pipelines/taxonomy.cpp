@@ -63,8 +63,8 @@ std::vector<model::Taxon> read_taxonomy(const std::string& path) {
             continue;
         }
         const std::vector<std::string_view> fields = split(line, '\t');
-        const bool good = (fields.size() == 4 || fields.size() == 5) && !fields[2].empty() &&
-                          !fields[3].empty();
+        const bool good =
+            (fields.size() == 4 || fields.size() == 5) && !fields[2].empty() && !fields[3].empty();
         if (!good) {
             throw Error(ErrorCode::format,
                         "expected taxid, parent, rank code, name and label (empty for inner "
@@ -113,8 +113,8 @@ void Taxonomy::link(const std::string& origin) {
         }
         const auto parent = by_taxid.find(nodes_[i].parent);
         if (parent == by_taxid.end()) {
-            fail(origin, concat("taxid ", nodes_[i].taxid, " has a parent that is not there: ",
-                                nodes_[i].parent));
+            fail(origin, concat("taxid ", nodes_[i].taxid,
+                                " has a parent that is not there: ", nodes_[i].parent));
         }
         children_[parent->second].push_back(i);
     }
@@ -185,9 +185,8 @@ std::string Taxonomy::report(const std::vector<std::int64_t>& counts,
         line(clade[node], own[node], nodes_[node].rank, nodes_[node].taxid, depth,
              nodes_[node].name);
         std::vector<std::size_t> below = children_[node];
-        std::stable_sort(below.begin(), below.end(), [&](std::size_t a, std::size_t b) {
-            return clade[a] > clade[b];
-        });
+        std::stable_sort(below.begin(), below.end(),
+                         [&](std::size_t a, std::size_t b) { return clade[a] > clade[b]; });
         for (const std::size_t child : below) {
             print(child, depth + 1);
         }

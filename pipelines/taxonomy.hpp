@@ -41,9 +41,9 @@ class Taxonomy {
     std::size_t root_ = 0;
 };
 
-/// A table with the columns taxid, parent, rank code, name, label (empty for inner nodes), parted by
-/// tabs; blank lines, '#' lines and a first line "taxid …" are passed over. Error{format} with the
-/// line.
+/// A table with the columns taxid, parent, rank code, name, label (empty for inner nodes), parted
+/// by tabs; blank lines, '#' lines and a first line "taxid …" are passed over. Error{format} with
+/// the line.
 std::vector<model::Taxon> read_taxonomy(const std::string& path);
 
 }  // namespace mambase::pipelines

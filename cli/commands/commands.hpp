@@ -10,6 +10,7 @@ Command evaluate_command();
 Command embed_command();
 Command classify_train_command();
 Command classify_predict_command();
+Command classify_evaluate_command();
 Command tokenize_command();
 Command model_show_command();
 Command model_verify_command();

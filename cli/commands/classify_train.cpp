@@ -1,9 +1,9 @@
+#include "pipelines/classify_train.hpp"
+
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "cli/commands/commands.hpp"
 #include "cli/option_types.hpp"
-#include "pipelines/classify_predict.hpp"
-#include "pipelines/classify_train.hpp"
 
 #include <memory>
 
@@ -11,32 +11,29 @@ namespace mambase::cli {
 
 namespace {
 
-constexpr std::string_view kGroup = "Classification";
+using Options = pipelines::ClassifyTrainOptions;
 
-using TrainOptions = pipelines::ClassifyTrainOptions;
-using PredictOptions = pipelines::ClassifyPredictOptions;
-
-ExitCode run_train(const TrainOptions& options, const pipelines::Runtime& runtime) {
+ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
     options.validate();
     const pipelines::ClassifyTrainReport report = pipelines::classify_train(options, runtime);
     if (!report.finished) {
-        runtime.observer.info(concat("stopped after step ", report.steps_done, " of ",
-                                     report.steps, "; the same command goes on"));
+        runtime.observer.info(concat("stopped after step ", report.steps_done, " of ", report.steps,
+                                     "; the same command goes on"));
         return ExitCode::stopped;
     }
     std::string text = concat(options.output, ": ", report.labels, " labels, ",
                               format_count(report.steps), " steps");
-    if (report.valid_windows > 0) {
-        text += concat("; ", format_count(report.valid_windows), " validation windows: accuracy ",
-                       format_fixed(report.valid_accuracy, 4), " (step ", report.best_step,
-                       "), temperature ", format_fixed(report.temperature, 3),
+    if (report.valid.windows > 0) {
+        text += concat("; ", format_count(report.valid.windows), " validation windows: accuracy ",
+                       format_fixed(report.valid.accuracy, 4), " (step ", report.best_step,
+                       "), temperature ", format_fixed(report.valid.temperature, 3),
                        ", calls from a probability of ", format_fixed(report.confidence, 4));
     }
     runtime.observer.info(text);
     return ExitCode::done;
 }
 
-void declare_training(CLI::App& app, TrainOptions& options) {
+void declare_recipe(CLI::App& app, Options& options) {
     add_count(app, "--context", options.context,
               "Bases a window, read from a fresh state. Default: the length that the model was "
               "validated for");
@@ -46,8 +43,8 @@ void declare_training(CLI::App& app, TrainOptions& options) {
                [&options](const std::string& text) {
                    MAMBASE_REQUIRE(text == "mean" || text == "last", ErrorCode::usage,
                                    concat("'", text, "' is not one of mean, last"));
-                   options.pool = text == "mean" ? decltype(options.pool)::mean
-                                                 : decltype(options.pool)::last;
+                   options.pool =
+                       text == "mean" ? decltype(options.pool)::mean : decltype(options.pool)::last;
                });
     add_flag(app, "--rc,!--no-rc", options.both_strands,
              "Each window on either strand, or on the forward one alone; default: either");
@@ -61,8 +58,8 @@ void declare_training(CLI::App& app, TrainOptions& options) {
     add_seed(app, "--seed", options.seed, "Of the windows drawn");
 }
 
-Runner declare_train(CLI::App& app, CommonOptions& common) {
-    const auto options = std::make_shared<TrainOptions>();
+Runner declare(CLI::App& app, CommonOptions& common) {
+    const auto options = std::make_shared<Options>();
     // Not from MAMBASE_MODEL_PATH: what a training run starts from is always said.
     add_text(app, "-m,--model", options->model, "DIR", "Model to start from");
     add_text(app, "-o,--output", options->output, "DIR",
@@ -76,7 +73,7 @@ Runner declare_train(CLI::App& app, CommonOptions& common) {
     add_flag(app, "--ignore-eof", options->ignore_eof, "Accept bgzip without its end marker");
     add_choice(app, "--tokenizer", options->tokenizer, {"dna", "bytes"},
                "For a model that does not name its own; default: by its vocabulary");
-    declare_training(app, *options);
+    declare_recipe(app, *options);
     declare_chunk(app, options->chunk, "Bases of a window held at once; default: whole windows");
     add_count(app, "--eval-every", options->eval_every,
               "Steps between validations; default: a twentieth of the run");
@@ -89,49 +86,7 @@ Runner declare_train(CLI::App& app, CommonOptions& common) {
     add_text(app, "--resume", options->resume, "auto|never|DIR",
              "Go on from the state in the output directory if there is one; never; or from DIR's");
     declare_run(app, common);
-    return [options](const pipelines::Runtime& runtime) { return run_train(*options, runtime); };
-}
-
-ExitCode run_predict(const PredictOptions& options, const pipelines::Runtime& runtime) {
-    options.validate();
-    const pipelines::ClassifyPredictReport report = pipelines::classify_predict(options, runtime);
-    std::string text = concat(format_count(report.classified), " of ",
-                              format_count(report.sequences), " sequences classified");
-    for (const auto& [label, count] : report.by_label) {
-        text += concat(", ", label, " ", format_count(count));
-    }
-    runtime.observer.info(text);
-    return ExitCode::done;
-}
-
-Runner declare_predict(CLI::App& app, CommonOptions& common) {
-    const auto options = std::make_shared<PredictOptions>();
-    declare_model(app, options->model);
-    declare_sequences(app, options->reading);
-    add_text(app, "-o,--output", options->output, "FILE",
-             "Calls, a line a sequence: C or U, name, taxid, length, calls of its windows");
-    add_text(app, "--report", options->report, "FILE",
-             "Clades: percent, sequences in it, at the node itself, rank, taxid, name");
-    add_text(app, "--probs", options->probs, "FILE.tsv", "Probabilities of all labels");
-    add_number(app, "--confidence", options->confidence,
-               "Least probability of a call. Default: that with at most 5 % false calls in "
-               "validation");
-    add_count(app, "--window", options->window,
-              "Bases read from a fresh state. Default: as trained");
-    add_count(app, "--step", options->step, "Bases from window to window, at most. Default: a window");
-    add_flag(app, "--paired", options->paired,
-             "Inputs are pairs of files, whose records are mates and called as one");
-    add_text(app, "--taxonomy", options->taxonomy, "FILE.tsv",
-             "In place of the classifier's own; without any the root is taxid 1, labels 2 and up");
-    add_flag(app, "--use-names", options->use_names, "Write \"name (taxid 2)\", not the taxid alone");
-    add_text(app, "--classified-out", options->classified_out, "FILE",
-             "FASTA of what was called; with --paired a # in the name becomes 1 and 2");
-    add_text(app, "--unclassified-out", options->unclassified_out, "FILE", "The same of the rest");
-    add_count(app, "--gap", options->reading.gap,
-              "A run of at least INT bases other than A, C, G, T parts the windows");
-    declare_chunk(app, options->reading.chunk, "Bases held at once; default: as suits the device");
-    declare_run(app, common);
-    return [options](const pipelines::Runtime& runtime) { return run_predict(*options, runtime); };
+    return [options](const pipelines::Runtime& runtime) { return run(*options, runtime); };
 }
 
 }  // namespace
@@ -139,7 +94,7 @@ Runner declare_predict(CLI::App& app, CommonOptions& common) {
 Command classify_train_command() {
     return {
         .name = "classify train",
-        .group = kGroup,
+        .group = "Classification",
         .summary = "fits a head that tells species (or any labels) apart on a model",
         .synopsis = "-m MODEL -o DIR --samples FILE.tsv [options]",
         .notes =
@@ -152,25 +107,7 @@ Examples:
   mambase classify train -m model -o species --samples species.tsv --context 1000
   mambase classify train -m model -o species --samples species.tsv --context 1000 --freeze
 )",
-        .declare = declare_train};
-}
-
-Command classify_predict_command() {
-    return {
-        .name = "classify predict",
-        .group = kGroup,
-        .summary = "labels reads, contigs and whole files",
-        .synopsis = "-m DIR [options] in.fa [more ...]",
-        .notes =
-            R"(  The calls are in kraken2's form, and so is the report. Scores of both strands and of all windows
-  of a sequence are averaged: a read and its reverse complement get the same call.
-
-Examples:
-  mambase classify predict -m species -o calls.tsv --report report.txt reads.fq.gz
-  mambase classify predict -m species --probs probs.tsv --confidence 0.9 contigs.fa
-  mambase classify predict -m species --paired -o calls.tsv r1.fq.gz r2.fq.gz
-)",
-        .declare = declare_predict};
+        .declare = declare};
 }
 
 }  // namespace mambase::cli
