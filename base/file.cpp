@@ -155,10 +155,21 @@ void File::close() {
     }
 }
 
+namespace {
+
+/// A device or a pipe: to rename a file over it would take it away.
+bool is_special(const std::string& path) {
+    std::error_code ignored;
+    const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+    return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
+}
+
+}  // namespace
+
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
     buffer_.reserve(kBufferBytes);
-    if (path_ == "-") {
-        is_stdout_ = true;
+    if (path_ == "-" || path_ == "/dev/stdout") {
+        is_stream_ = true;
         const int fd = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
         if (fd < 0) {
             throw system_error("write to standard output", "-");
@@ -169,6 +180,15 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
     if (is_directory(path_)) {
         throw Error(ErrorCode::io, "is a directory, the name of an output file is expected")
             .at(path_);
+    }
+    if (is_special(path_)) {
+        is_stream_ = true;
+        const int fd = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+        if (fd < 0) {
+            throw system_error("open the output", path_);
+        }
+        file_ = File(fd, path_);
+        return;
     }
     temporary_ = concat(path_, ".tmp.", host_name(), ".", static_cast<std::int64_t>(::getpid()));
     const int fd = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -185,7 +205,7 @@ OutputFile::OutputFile(OutputFile&& other) noexcept
       file_(std::move(other.file_)),
       buffer_(std::move(other.buffer_)),
       position_(other.position_),
-      is_stdout_(other.is_stdout_) {}
+      is_stream_(other.is_stream_) {}
 
 OutputFile::~OutputFile() {
     if (!temporary_.empty()) {
@@ -210,8 +230,8 @@ void OutputFile::write(std::string_view text) {
 }
 
 void OutputFile::write_at(std::span<const std::byte> bytes, std::int64_t offset) {
-    MAMBASE_REQUIRE(!is_stdout_, ErrorCode::unsupported,
-                    "this output needs a file, not standard output");
+    MAMBASE_REQUIRE(!is_stream_, ErrorCode::unsupported,
+                    "this output needs a file, not standard output, a pipe or a device");
     file_.write_at(bytes, offset);
 }
 
@@ -222,7 +242,7 @@ void OutputFile::flush() {
 
 void OutputFile::commit() {
     flush();
-    if (is_stdout_) {
+    if (is_stream_) {
         file_.close();
         return;
     }

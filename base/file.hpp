@@ -48,7 +48,8 @@ class File {
 ///
 /// Written to `<final>.tmp.<host>.<pid>` in the same directory, opened with O_EXCL; commit() syncs,
 /// renames and syncs the directory. Without commit() the destructor removes the temporary file. The
-/// path "-" is standard output: appended as it comes, commit() only flushes, write_at() is refused.
+/// path "-" (and /dev/stdout) is standard output: appended as it comes, commit() only flushes,
+/// write_at() is refused. So are pipes and devices (/dev/null) that are there already.
 class OutputFile {
   public:
     explicit OutputFile(std::string path);
@@ -76,7 +77,7 @@ class OutputFile {
     File file_;
     std::string buffer_;
     std::int64_t position_ = 0;
-    bool is_stdout_ = false;
+    bool is_stream_ = false;  // standard output, a pipe, a device
 };
 
 /// Read-only mapping of a whole file.
