@@ -2,8 +2,27 @@
 
 #include "kernels/ops/embedding.hpp"
 #include "kernels/ops/rms_norm.hpp"
+#include "kernels/ops/selective_scan.hpp"
 
 namespace mambase::model {
+
+ScanStarts::ScanStarts(ops::Context& context,
+                       const ModelConfig& config,
+                       std::int64_t lanes,
+                       std::int64_t length,
+                       std::int64_t chunk)
+    : chunks_(chunks_with_scan_starts(context.table, config, lanes, length, chunk)) {
+    if (chunks_ > 0) {
+        const std::int64_t bytes = ops::selective_scan_starts_bytes(context.table, lanes, chunk,
+                                                                    config.d_inner, config.d_state);
+        values_ = context.step.take(DType::u8, {chunks_, config.n_layer, bytes});
+    }
+}
+
+TensorView ScanStarts::of(std::int64_t k) const {
+    return k < chunks_ ? values_.slice(0, k, k + 1).reshape({values_.extent(1), values_.extent(2)})
+                       : TensorView();
+}
 
 BackbonePass::BackbonePass(ops::Context& context, const Model& model, ConstTensorView ids)
     : context_(context),
@@ -16,7 +35,9 @@ TensorView BackbonePass::rows(DType type) const {
     return context_.step.take(type, {ids_.extent(0), ids_.extent(1), model_.config().d_model});
 }
 
-void BackbonePass::forward(ConstTensorView states_in, TensorView states_out) {
+void BackbonePass::forward(ConstTensorView states_in,
+                           TensorView states_out,
+                           TensorView scan_starts) {
     const ModelConfig& config = model_.config();
     const std::int64_t lanes = ids_.extent(0);
     const std::int64_t length = ids_.extent(1);
@@ -28,6 +49,10 @@ void BackbonePass::forward(ConstTensorView states_in, TensorView states_out) {
         const bool first = layer == 0;
         BlockValues values = BlockValues::take(context_, config, lanes, length, true);
         values.residual = first ? embedded : rows(DType::f32);
+        if (scan_starts) {
+            values.starts = scan_starts.slice(0, layer, layer + 1).reshape({scan_starts.extent(1)});
+            values.has_starts = true;
+        }
         BlockStates states{layout_.conv(states_in, layer), layout_.ssm(states_in, layer), {}, {}};
         if (states_out) {
             states.conv_out = layout_.conv(states_out, layer);

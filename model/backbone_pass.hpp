@@ -13,6 +13,24 @@
 
 namespace mambase::model {
 
+/// Where the scans' pieces start, chunk by chunk: kept in step memory by a step's first pass for
+/// its second, of as many chunks as chunks_with_scan_starts() says.
+class ScanStarts {
+  public:
+    /// `chunk` is whole gradient tiles, or all of `length`.
+    ScanStarts(ops::Context& context,
+               const ModelConfig& config,
+               std::int64_t lanes,
+               std::int64_t length,
+               std::int64_t chunk);
+    /// [L,bytes] u8 of chunk k; absent where none are kept.
+    TensorView of(std::int64_t k) const;
+
+  private:
+    std::int64_t chunks_;
+    TensorView values_;  // [chunks,L,bytes]
+};
+
 /// From ids to the rows after the final norm; the head is the caller's. What it keeps is in step
 /// memory.
 class BackbonePass {
@@ -20,8 +38,9 @@ class BackbonePass {
     /// ids [B,T] u8, alive as long as this.
     BackbonePass(ops::Context& context, const Model& model, ConstTensorView ids);
 
-    /// states_out: absent for a chunk that is run again.
-    void forward(ConstTensorView states_in, TensorView states_out);
+    /// states_out: absent for a chunk that is run again. scan_starts: of the chunk's first run,
+    /// optional.
+    void forward(ConstTensorView states_in, TensorView states_out, TensorView scan_starts);
     /// [B,T,D] activations.
     TensorView normed() const { return normed_; }
     /// dnormed [B,T,D] activations. dstates_out: absent for the last chunk, which nothing follows;

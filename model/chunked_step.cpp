@@ -7,6 +7,7 @@
 #include "kernels/ops/elementwise.hpp"
 #include "kernels/ops/linear.hpp"
 #include "kernels/ops/op_table.hpp"
+#include "kernels/ops/selective_scan.hpp"
 #include "model/backbone_pass.hpp"
 #include "model/forward.hpp"
 
@@ -16,6 +17,9 @@
 namespace mambase::model {
 
 namespace {
+
+// Of all chunks together; what it does not hold is computed again.
+constexpr std::int64_t kMostScanStarts = std::int64_t{1} << 29;
 
 /// One chunk of the batch, positions [lo, hi).
 TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) {
@@ -31,7 +35,11 @@ class ChunkPass {
         : context_(context), model_(model), batch_(batch), backbone_(context, model, batch.ids) {}
 
     /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
-    void forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum);
+    /// scan_starts: as BackbonePass has them.
+    void forward(ConstTensorView states_in,
+                 TensorView states_out,
+                 TensorView loss_sum,
+                 TensorView scan_starts);
     /// dstates as BackbonePass has them.
     void backward(ConstTensorView states_in,
                   TensorView dstates_out,
@@ -52,11 +60,14 @@ class ChunkPass {
     TensorView logits_;
 };
 
-void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum) {
-    backbone_.forward(states_in, states_out);
+void ChunkPass::forward(ConstTensorView states_in,
+                        TensorView states_out,
+                        TensorView loss_sum,
+                        TensorView scan_starts) {
+    backbone_.forward(states_in, states_out, scan_starts);
     logits_ = rows(DType::f32, model_.config().vocab_size);
-    ops::linear_forward(
-        context_, {.x = backbone_.normed(), .weight = head(), .bias = {}, .y = logits_});
+    ops::linear_forward(context_,
+                        {.x = backbone_.normed(), .weight = head(), .bias = {}, .y = logits_});
     if (loss_sum) {
         ops::cross_entropy_forward(context_, {.logits = logits_,
                                               .targets = batch_.targets,
@@ -92,16 +103,18 @@ void ChunkPass::backward(ConstTensorView states_in,
                        gradients);
 }
 
-/// Chunk by chunk without keeping anything but the loss; the states go on in `bank`.
+/// Chunk by chunk without keeping anything but the loss, and `scan_starts` if given; the states go
+/// on in `bank`.
 void read_chunk(ops::Context& context,
                 const Model& model,
                 const TrainBatch& batch,
                 StateBank& bank,
+                TensorView scan_starts,
                 TensorView loss_sum) {
     const StepMemory::Scope scope(context.step);
     const TensorView logits = context.step.take(
         DType::f32, {batch.ids.extent(0), batch.ids.extent(1), model.config().vocab_size});
-    forward_logits(context, model, {batch.ids, {}, {}, true}, bank, logits);
+    forward_logits(context, model, {batch.ids, {}, {}, true, scan_starts}, bank, logits);
     ops::cross_entropy_forward(context, {.logits = logits,
                                          .targets = batch.targets,
                                          .weight = batch.weight,
@@ -184,6 +197,17 @@ double Gradients::norm(ops::Context& context) const {
     return std::sqrt(total);
 }
 
+std::int64_t chunks_with_scan_starts(const ops::OpTable& table,
+                                     const ModelConfig& config,
+                                     std::int64_t lanes,
+                                     std::int64_t length,
+                                     std::int64_t chunk) {
+    const std::int64_t bytes =
+        config.n_layer *
+        ops::selective_scan_starts_bytes(table, lanes, chunk, config.d_inner, config.d_state);
+    return bytes > 0 ? std::min(ceil_div(length, chunk) - 1, kMostScanStarts / bytes) : 0;
+}
+
 double training_step(ops::Context& context,
                      const Model& model,
                      const TrainBatch& batch,
@@ -204,6 +228,7 @@ double training_step(ops::Context& context,
     const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
     const TensorView loss_sum = context.step.take(DType::f64, {states.lanes()});
     zero(context.queue, loss_sum);
+    const ScanStarts scan_starts(context, model.config(), states.lanes(), length, step);
     const auto start_of = [&](std::int64_t k) {
         return starts.slice(0, k, k + 1).reshape({states.layout().count()});
     };
@@ -213,7 +238,7 @@ double training_step(ops::Context& context,
     for (std::int64_t k = 0; k < chunks; ++k) {
         states.snapshot(start_of(k));
         if (k + 1 < chunks) {  // the last one is run below, with its backward
-            read_chunk(context, model, batch_of(k), states, loss_sum);
+            read_chunk(context, model, batch_of(k), states, scan_starts.of(k), loss_sum);
         }
     }
     for (std::int64_t k = chunks - 1; k >= 0; --k) {
@@ -222,7 +247,7 @@ double training_step(ops::Context& context,
         const TrainBatch part = batch_of(k);
         ChunkPass pass(context, model, part);
         pass.forward(start_of(k), last ? states.values() : TensorView(),
-                     last ? loss_sum : TensorView());
+                     last ? loss_sum : TensorView(), scan_starts.of(k));
         if (last) {
             states.require_finite(context);
         }

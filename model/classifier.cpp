@@ -114,6 +114,10 @@ Classifier parse_classifier(std::string_view text, const std::string& file) {
     if (out.window < 1) {
         throw reader.error("window", "is not above 0");
     }
+    out.gap = reader.get<std::int64_t>("gap");
+    if (out.gap < 1 || out.gap > out.window) {
+        throw reader.error("gap", "is not from 1 to the window");
+    }
     out.temperatures = parse_temperatures(reader, file);
     out.confidence = reader.get<double>("confidence");
     if (!(out.confidence >= 0.0 && out.confidence <= 1.0)) {
@@ -154,6 +158,7 @@ std::string classifier_json(const Classifier& classifier) {
     out["labels"] = classifier.labels;
     out["pool"] = name(classifier.pool);
     out["window"] = classifier.window;
+    out["gap"] = classifier.gap;
     out["temperatures"] = json::array();
     for (const Temperature& one : classifier.temperatures) {
         out["temperatures"].push_back({{"length", one.length}, {"value", one.value}});

@@ -32,6 +32,7 @@ struct Classifier {
     std::vector<std::string> labels;  // by class
     HeadPool pool = HeadPool::mean;
     std::int64_t window = 0;                // bases that are read from a fresh state, N
+    std::int64_t gap = 1;                   // bases in a row, not A, C, G, T, that no window held
     std::vector<Temperature> temperatures;  // by ascending length, at least one
     double confidence = 0.0;                // least probability of a call
     std::vector<Taxon> taxonomy;            // empty: none was given

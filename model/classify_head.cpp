@@ -207,6 +207,8 @@ double classification_step(ops::Context& context,
     const auto batch_of = [&](std::int64_t k) {
         return positions(batch, k * step, std::min((k + 1) * step, length));
     };
+    const ScanStarts scan_starts(context, model.config(), batch.ids.extent(0),
+                                 head_only ? step : length, step);
     HeadStep head(context, model, batch, pool);
     // The last chunk is run below, with its backward.
     for (std::int64_t k = 0; k < (head_only ? chunks : chunks - 1); ++k) {
@@ -214,8 +216,8 @@ double classification_step(ops::Context& context,
             states.snapshot(start_of(k));
         }
         const ClassBatch part = batch_of(k);
-        pool_chunk(context, model, {part.ids, {}, {}, true}, part.member, pool, states,
-                   head.pooled());
+        pool_chunk(context, model, {part.ids, {}, {}, true, scan_starts.of(k)}, part.member, pool,
+                   states, head.pooled());
     }
     if (head_only) {
         return head.run(scale, gradients);
@@ -227,7 +229,7 @@ double classification_step(ops::Context& context,
         const bool last = k + 1 == chunks;
         const ClassBatch part = batch_of(k);
         BackbonePass pass(context, model, part.ids);
-        pass.forward(start_of(k), last ? states.values() : TensorView());
+        pass.forward(start_of(k), last ? states.values() : TensorView(), scan_starts.of(k));
         if (last) {
             states.require_finite(context);
             pool_rows(context, pass.normed(), part.member, pool, head.pooled());

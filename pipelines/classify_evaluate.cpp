@@ -216,8 +216,8 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
     const model::Model model =
         model::load_classifier(options.model, classifier).on_device(engine.queue());
     const io::Tokenizer& tokenizer = choose_tokenizer(model, options.model, options.tokenizer);
-    const SampleSet samples(options.samples, tokenizer, classifier.window, options.ignore_eof,
-                            classifier.labels, runtime);
+    const SampleSet samples(options.samples, tokenizer, classifier.window, classifier.gap,
+                            options.ignore_eof, classifier.labels, runtime);
     if (samples.digest() != classifier.samples) {
         runtime.observer.warning(
             "these are not the samples that the classifier was trained with: whether it has seen "
@@ -226,7 +226,7 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
     const std::vector<LabelledWindow> test = samples.windows(Part::test, options.windows);
     MAMBASE_REQUIRE(!test.empty(), ErrorCode::usage,
                     concat("the table has no test window of ", classifier.window,
-                           " A, C, G, T; name a test part in its split column"));
+                           " bases; name a test part in its split column"));
     const std::vector<Verdict> verdicts =
         verdicts_of(score_windows(engine, model, samples, test, classifier.window, classifier.pool,
                                   engine.chunk(options.chunk), runtime),

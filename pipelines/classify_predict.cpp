@@ -315,10 +315,7 @@ void Prediction::score(Batch& batch) {
                 const auto codes = std::span(mate.record.codes)
                                        .subspan(static_cast<std::size_t>(window.begin),
                                                 static_cast<std::size_t>(window.size()));
-                const bool has_bases =
-                    std::any_of(codes.begin(), codes.end(),
-                                [&](std::uint8_t code) { return tokenizer_.is_acgt(code); });
-                if (has_bases) {
+                if (has_bases(codes, tokenizer_)) {
                     batch.scored[mate.first_window + i] = 1;
                     scores.add(static_cast<std::int64_t>(mate.first_window + i), codes);
                     progress_.advance(window.size(), mate.record.summary.name);

@@ -12,11 +12,13 @@ constexpr std::uint8_t kIdBits = 0x7F;  // of a code, without the soft mask
 
 ClassifyStep::ClassifyStep(const ClassifyRecipe& recipe,
                            const LabelledSampler& sampler,
+                           const io::Tokenizer& tokenizer,
                            const model::Model& model,
                            std::int64_t chunk,
                            Engine& engine)
     : recipe_(recipe),
       sampler_(sampler),
+      tokenizer_(tokenizer),
       chunk_(chunk),
       engine_(engine),
       codes_(static_cast<std::size_t>(recipe.window)),
@@ -26,9 +28,7 @@ ClassifyStep::ClassifyStep(const ClassifyRecipe& recipe,
               DType::i32,
               {recipe.lanes, recipe.window},
               "rows that are pooled"),
-      gradients_(model, engine.queue()) {
-    zero(host_queue(), member_.view());
-}
+      gradients_(model, engine.queue()) {}
 
 ClassifyStep::Result ClassifyStep::run(std::int64_t step,
                                        model::Model& model,
@@ -55,6 +55,7 @@ model::ClassBatch ClassifyStep::fill_lanes(std::int64_t step,
                                            std::int64_t first,
                                            std::int64_t count) {
     const auto ids = ids_.view().as<std::uint8_t, 2>();
+    const auto member = member_.view().as<std::int32_t, 2>();
     const auto labels = labels_.view().as<std::uint8_t, 2>();
     for (std::int64_t lane = 0; lane < count; ++lane) {
         const std::int64_t label =
@@ -62,6 +63,8 @@ model::ClassBatch ClassifyStep::fill_lanes(std::int64_t step,
                           static_cast<std::uint64_t>(first + lane), recipe_.both_strands, codes_);
         std::transform(codes_.begin(), codes_.end(), &ids(lane),
                        [](std::uint8_t code) { return static_cast<std::uint8_t>(code & kIdBits); });
+        std::transform(codes_.begin(), codes_.end(), &member(lane),
+                       [&](std::uint8_t code) { return tokenizer_.is_acgt(code) ? 0 : -1; });
         labels(lane, 0) = static_cast<std::uint8_t>(label);
     }
     ops::Context& context = engine_.context();

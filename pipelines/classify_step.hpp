@@ -37,6 +37,7 @@ class ClassifyStep {
     /// changes no result.
     ClassifyStep(const ClassifyRecipe& recipe,
                  const LabelledSampler& sampler,
+                 const io::Tokenizer& tokenizer,
                  const model::Model& model,
                  std::int64_t chunk,
                  Engine& engine);
@@ -55,12 +56,13 @@ class ClassifyStep {
 
     ClassifyRecipe recipe_;
     const LabelledSampler& sampler_;
+    const io::Tokenizer& tokenizer_;
     std::int64_t chunk_;
     Engine& engine_;
     std::vector<std::uint8_t> codes_;  // [N]
     Tensor ids_;                       // [lanes, N] u8, on the host as the others
     Tensor labels_;                    // [lanes, 1] u8
-    Tensor member_;                    // [lanes, N] i32: all 0, windows are A, C, G, T alone
+    Tensor member_;                    // [lanes, N] i32: A, C, G, T are pooled
     model::Gradients gradients_;
 };
 

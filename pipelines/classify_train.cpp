@@ -88,11 +88,13 @@ ClassifyRecipe make_recipe(const ClassifyTrainOptions& options,
 
 /// What a resumed run has to agree on, under the names of the command line where it has one.
 NamedValues named_values(const ClassifyRecipe& recipe,
+                         std::int64_t gap,
                          const std::string& base_hash,
                          const std::string& samples) {
     return {{"base model", base_hash},
             {"samples", samples},
             {"context", concat(recipe.window)},
+            {"gap", concat(gap)},
             {"batch", concat(recipe.batch)},
             {"steps", concat(recipe.schedule.steps)},
             {"freeze", recipe.freeze ? "on" : "off"},
@@ -154,18 +156,19 @@ class ClassifyTraining {
           samples_(options.samples,
                    *start_.tokenizer,
                    window_of(options, start_.model),
+                   options.gap,
                    options.ignore_eof,
                    {},
                    runtime),
           sampler_(samples_),
           recipe_(make_recipe(options, samples_.window(), classes(), engine_)),
           digest_(samples_.digest()),
-          values_(named_values(recipe_, start_.hash, digest_)),
+          values_(named_values(recipe_, options.gap, start_.hash, digest_)),
           state_(with_head(start_.model, classes(), options.freeze).on_device(engine_.queue()),
                  recipe_.optimizer,
                  engine_.queue()),
           chunk_(choose_chunk()),
-          step_(recipe_, sampler_, state_.model, chunk_, engine_),
+          step_(recipe_, sampler_, *start_.tokenizer, state_.model, chunk_, engine_),
           valid_(samples_.windows(Part::valid, options.valid_windows)),
           valid_on_the_way_(samples_.windows(Part::valid, recipe_.eval_windows)) {
         if (!options.taxonomy.empty()) {
@@ -268,7 +271,8 @@ void ClassifyTraining::describe() const {
         }
     }
     observer.info(concat("drawn are label, then contig, then position, each uniform; windows of ",
-                         format_count(recipe_.window), " A, C, G, T"));
+                         format_count(recipe_.window), " bases",
+                         options_.gap == 1 ? ", A, C, G, T alone" : ""));
     observer.info(concat("run: ", format_count(recipe_.schedule.steps), " steps of ", recipe_.batch,
                          " windows, ", recipe_.freeze ? "the head alone" : "the whole model"));
     if (valid_.empty()) {
@@ -374,6 +378,7 @@ void ClassifyTraining::write_model() {
     classifier.labels = samples_.labels();
     classifier.pool = recipe_.pool;
     classifier.window = recipe_.window;
+    classifier.gap = options_.gap;
     classifier.taxonomy = taxonomy_;
     classifier.base_model = start_.hash;
     classifier.frozen = recipe_.freeze;

@@ -22,6 +22,7 @@ struct ClassifyTrainOptions {
     std::string tokenizer;    // for a model that does not name its own
 
     std::optional<std::int64_t> context;  // bases a window; the model's validated context
+    std::int64_t gap = 1;                 // bases in a row, not A, C, G, T, that no window holds
     std::int64_t steps = 1000;
     std::int64_t batch = 32;  // windows a step
     bool freeze = false;      // train the head alone

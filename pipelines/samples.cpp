@@ -192,10 +192,17 @@ struct SampleSet::Line {
 SampleSet::SampleSet(const std::string& table,
                      const io::Tokenizer& tokenizer,
                      std::int64_t window,
+                     std::int64_t gap,
                      bool ignore_eof,
                      std::vector<std::string> labels,
                      const Runtime& runtime)
-    : tokenizer_(tokenizer), window_(window), ignore_eof_(ignore_eof), labels_(std::move(labels)) {
+    : tokenizer_(tokenizer),
+      window_(window),
+      gap_(gap),
+      ignore_eof_(ignore_eof),
+      labels_(std::move(labels)) {
+    MAMBASE_REQUIRE(gap >= 1 && gap <= window, ErrorCode::usage,
+                    concat("a gap is from 1 base to a window of ", window, ", not ", gap));
     const std::vector<Line> lines = Line::read(table);
     const bool known = !labels_.empty();
     std::size_t divided = 0;
@@ -230,8 +237,7 @@ std::size_t SampleSet::store_of(const std::string& path, const Runtime& runtime)
     }
     runtime.throw_if_stopped();
     runtime.observer.progress(concat("reading ", path));
-    // Every base that is not A, C, G or T ends a run: a window holds none.
-    stores_.emplace_back(tokenizer_, 1)
+    stores_.emplace_back(tokenizer_, gap_)
         .add(path, {.threads = runtime.threads - 1, .ignore_eof = ignore_eof_});
     paths_.push_back(path);
     return stores_.size() - 1;
@@ -388,9 +394,10 @@ LabelledSampler::LabelledSampler(const SampleSet& samples) {
         }
         MAMBASE_REQUIRE(
             !pieces.empty(), ErrorCode::usage,
-            concat("label '", samples.labels()[label], "' has no stretch of ", samples.window(),
-                   " A, C, G, T to train on; choose a shorter --context or give it "
-                   "more sequence"));
+            concat(
+                "label '", samples.labels()[label], "' has no stretch of ", samples.window(),
+                " bases without a gap to train on; choose a shorter --context or a longer --gap, "
+                "or give it more sequence"));
         auto& contigs = contigs_.emplace_back();
         for (auto& [contig, regions] : pieces) {
             // One base less: a window of the sampler reads one more than its context.

@@ -27,7 +27,7 @@ struct LabelledRegion {
     Part part = Part::train;
 };
 
-/// N bases, A, C, G and T alone, to be read from a fresh state.
+/// N bases of one run, to be read from a fresh state.
 struct LabelledWindow {
     std::size_t store = 0;
     io::Region bases;
@@ -47,13 +47,16 @@ struct LabelledWindow {
 /// all for training.
 class SampleSet {
   public:
-    /// window: N, at least 2. labels: those of a classifier that are to be met; empty: as they come
-    /// in the table. Errors as of the readers and parse_region; Error{format} with the table's
-    /// line; Error{usage} where bases of two parts overlap (the same sequence under another name
-    /// included), where there are fewer than two labels, or a label is unknown.
+    /// window: N, at least 2. gap: so many bases in a row that are not A, C, G, T end a run, and a
+    /// window lies in one: with 1 it holds none; at most N, so that it holds a base. labels: those
+    /// of a classifier that are to be met; empty: as they come in the table. Errors as of the
+    /// readers and parse_region; Error{format} with the table's line; Error{usage} where bases of
+    /// two parts overlap (the same sequence under another name included), where there are fewer
+    /// than two labels, or a label is unknown.
     SampleSet(const std::string& table,
               const io::Tokenizer& tokenizer,
               std::int64_t window,
+              std::int64_t gap,
               bool ignore_eof,
               std::vector<std::string> labels,
               const Runtime& runtime);
@@ -64,7 +67,7 @@ class SampleSet {
     std::int64_t window() const { return window_; }
     const io::Tokenizer& tokenizer() const { return tokenizer_; }
 
-    /// Windows end to end from the start of each region's runs of A, C, G, T; at most `most` of a
+    /// Windows end to end from the start of each run in a region; at most `most` of a
     /// label, evenly spaced. By label, then in the order of the table.
     std::vector<LabelledWindow> windows(Part part, std::int64_t most) const;
     std::span<const std::uint8_t> codes(const LabelledWindow& window) const;
@@ -81,6 +84,7 @@ class SampleSet {
 
     const io::Tokenizer& tokenizer_;
     std::int64_t window_;
+    std::int64_t gap_;
     bool ignore_eof_;
     std::vector<std::string> labels_;
     std::vector<std::string> paths_;
@@ -88,8 +92,7 @@ class SampleSet {
     std::vector<LabelledRegion> regions_;
 };
 
-/// Random windows of the training part: label, then contig, then position, each uniform; windows
-/// hold A, C, G and T alone.
+/// Random windows of the training part: label, then contig, then position, each uniform.
 class LabelledSampler {
   public:
     /// `samples` has to outlive this. Error{usage} for a label without a window, with what to do.

@@ -7,6 +7,11 @@
 
 namespace mambase::pipelines {
 
+bool has_bases(std::span<const std::uint8_t> codes, const io::Tokenizer& tokenizer) {
+    return std::any_of(codes.begin(), codes.end(),
+                       [&](std::uint8_t code) { return tokenizer.is_acgt(code); });
+}
+
 WindowScores::WindowScores(Engine& engine,
                            const model::Model& model,
                            const io::Tokenizer& tokenizer,
@@ -114,7 +119,10 @@ ScoredSet score_windows(Engine& engine,
                             runtime.throw_if_stopped();
                         });
     for (const LabelledWindow& window : windows) {
-        scores.add(window.label, samples.codes(window).first(static_cast<std::size_t>(bases)));
+        const auto codes = samples.codes(window).first(static_cast<std::size_t>(bases));
+        if (has_bases(codes, samples.tokenizer())) {
+            scores.add(window.label, codes);
+        }
     }
     scores.flush();
     return out;

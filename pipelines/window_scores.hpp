@@ -19,6 +19,9 @@
 
 namespace mambase::pipelines {
 
+/// Whether there is an A, C, G or T.
+bool has_bases(std::span<const std::uint8_t> codes, const io::Tokenizer& tokenizer);
+
 class WindowScores {
   public:
     /// scores[C]: the mean of both strands' logits, so that a window and its reverse complement
@@ -58,7 +61,8 @@ class WindowScores {
     std::vector<double> scores_;  // of the forward strand, until the reverse comes
 };
 
-/// The scores of the first `bases` bases of each window, in order. Error{cancelled} on a stop.
+/// The scores of the first `bases` bases of each window, in order; without those of no A, C, G or T
+/// (a whole window has some). Error{cancelled} on a stop.
 ScoredSet score_windows(Engine& engine,
                         const model::Model& model,
                         const SampleSet& samples,

@@ -37,6 +37,8 @@ void declare_recipe(CLI::App& app, Options& options) {
     add_count(app, "--context", options.context,
               "Bases a window, read from a fresh state. Default: the length that the model was "
               "validated for");
+    add_count(app, "--gap", options.gap,
+              "No window holds INT or more bases in a row that are not A, C, G, T");
     add_flag(app, "--freeze", options.freeze, "Train the head alone, on the model as it is");
     add_parsed(app, "--pool", "mean|last",
                "What the head sees of a window: the mean over its bases, or the last one [mean]",
@@ -98,8 +100,8 @@ Command classify_train_command() {
         .summary = "fits a head that tells species (or any labels) apart on a model",
         .synopsis = "-m MODEL -o DIR --samples FILE.tsv [options]",
         .notes =
-            R"(  Windows are drawn by label, then contig, then position, each uniform; they hold A, C, G, T alone,
-  so that neither case nor N tells anything. Without a split column each contig is divided 80/10/10
+            R"(  Windows are drawn by label, then contig, then position, each uniform; without --gap they hold A,
+  C, G, T alone, so that neither case nor N tells anything. Without a split column each contig is divided 80/10/10
   into blocks with a window left out between them. Weights depend on samples, model, options and
   seed alone. SIGINT, SIGTERM and SIGUSR1 (exit 85) stop in order, with the state saved.
 

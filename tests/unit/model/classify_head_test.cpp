@@ -75,6 +75,7 @@ const char* const kClassifierText = R"({
   "labels": ["a", "b"],
   "pool": "last",
   "window": 100,
+  "gap": 11,
   "temperatures": [{"length": 50, "value": 2.0}, {"length": 200, "value": 0.5}],
   "confidence": 0.75,
   "taxonomy": [{"taxid": 1, "parent": 0, "rank": "R", "name": "root", "label": ""}],
@@ -260,6 +261,8 @@ TEST_CASE("classifier.json: written and read, and strict") {
     const auto failure = [](const std::string& text) {
         return error_of([&] { parse_classifier(text, "x.json"); });
     };
+    CHECK(failure(with("\"gap\": 11", "\"gap\": 101")) ==
+          "x.json: gap is not from 1 to the window");
     CHECK(failure(with("\"window\": 100", "\"window\": 0")) == "x.json: window is not above 0");
     CHECK(failure(with("\"window\"", "\"windows\"")) == "x.json: window is missing");
     CHECK(failure(with("\"frozen\": true", "\"frozen\": true, \"more\": 1")) ==

@@ -444,6 +444,22 @@ TEST_CASE("classify: labels that mean nothing are told apart no better than by c
     }
 }
 
+TEST_CASE("classify: windows that hold N are trained on and scored where --gap lets them") {
+    ClassifyLab lab;
+    for (const char* const name : {"a", "b"}) {
+        std::string bases = composed_bases(12'000, *name == 'a' ? 0.3 : 0.7, 1);
+        for (std::size_t i = 30; i < bases.size(); i += 50) {
+            bases.replace(i, 10, "NNNNNNNNNN");
+        }
+        lab.fasta(concat(name, ".fa"), {"contig", bases});
+    }
+    ClassifyTrainOptions options = lab.training("run");
+    CHECK(failure_of([&] { lab.train(options); }).find("without a gap") != std::string::npos);
+    options.gap = 11;
+    CHECK(lab.train(options).valid.accuracy > 0.9);
+    CHECK(classify_evaluate(evaluation(lab, "run"), lab.runtime()).results[0].accuracy > 0.9);
+}
+
 TEST_CASE("classify: N and lower case in the samples tell nothing") {
     // The same composition; one label's file has N and lower case all over.
     ClassifyLab lab;

@@ -16,8 +16,8 @@ using test::failure_of;
 
 class Lab : public test::ClassifyLab {
   public:
-    SampleSet read(const std::string& table, std::int64_t window = 50) {
-        return {table, io::Tokenizer::named("dna"), window, false, {}, runtime()};
+    SampleSet read(const std::string& table, std::int64_t window = 50, std::int64_t gap = 1) {
+        return {table, io::Tokenizer::named("dna"), window, gap, false, {}, runtime()};
     }
     std::string failure(const std::vector<std::string>& lines, std::int64_t window = 50) {
         const std::string path = table("t.tsv", lines);
@@ -135,7 +135,21 @@ TEST_CASE("samples: draws are a function of seed, step and lane, uniform over la
     CHECK(from_short == Approx(500).margin(100));  // a quarter, though it has one window
     CHECK(failure_of([&] {
               LabelledSampler(lab.read(lab.file("t.tsv"), 600));
-          }).find("label 'b' has no stretch of 600 A, C, G, T") != std::string::npos);
+          }).find("label 'b' has no stretch of 600 bases without a gap") != std::string::npos);
+}
+
+TEST_CASE("samples: with a longer gap windows go over shorter stretches of N") {
+    Lab lab;
+    const std::string joined =
+        composed_bases(40, 0.5, 1) + "NNNNNNNNNN" + composed_bases(40, 0.5, 2);
+    const std::string table = lab.table(
+        "t.tsv", {concat(lab.fasta("n.fa", {"n", joined}), "\ta\t\ttest"),
+                  concat(lab.fasta("p.fa", {"p", composed_bases(90, 0.5, 3)}), "\tb\t\ttest")});
+    CHECK(lab.read(table, 30, 1).windows(Part::test, 9).size() == 2 + 3);
+    CHECK(lab.read(table, 30, 10).windows(Part::test, 9).size() == 2 + 3);
+    CHECK(lab.read(table, 30, 11).windows(Part::test, 9).size() == 3 + 3);
+    CHECK(failure_of([&] { lab.read(table, 30, 31); }) ==
+          "usage: a gap is from 1 base to a window of 30, not 31");
 }
 
 }  // namespace mambase::pipelines
