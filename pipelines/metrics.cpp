@@ -70,9 +70,9 @@ void MetricsLog::add(const ValidMetrics& metrics) {
 }
 
 void MetricsLog::add(const ValidClassMetrics& metrics) {
-    std::string line = concat("{\"step\":", metrics.step, ",\"valid_loss\":", metrics.nats,
-                              ",\"valid_accuracy\":", metrics.accuracy,
-                              ",\"valid_windows\":", metrics.windows);
+    std::string line =
+        concat("{\"step\":", metrics.step, ",\"valid_loss\":", metrics.nats,
+               ",\"valid_accuracy\":", metrics.accuracy, ",\"valid_windows\":", metrics.windows);
     if (with_times_) {
         line += concat(",\"seconds\":", format_fixed(metrics.seconds, 4));
     }

@@ -13,8 +13,8 @@ namespace mambase::pipelines {
 /// A validation:  {"step", "valid_loss", "valid_bits", "valid_bases", "seconds"}, of a classifier
 ///                {"step", "valid_loss", "valid_accuracy", "valid_windows", "seconds"}
 /// step counts from 1; bases is the targets read through this step; losses are means in nats a
-/// base (of a classifier: a window), bits the same over ln 2; gradient_norm is the one before clipping; seconds is the time of
-/// this step or validation, left out of a log without times.
+/// base (of a classifier: a window), bits the same over ln 2; gradient_norm is the one before
+/// clipping; seconds is the time of this step or validation, left out of a log without times.
 struct StepMetrics {
     std::int64_t step = 0;
     std::int64_t bases = 0;

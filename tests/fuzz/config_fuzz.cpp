@@ -1,4 +1,5 @@
-// config.json, classifier.json and presets: any text gives an Error, or something that is written and read the same.
+// config.json, classifier.json and presets: any text gives an Error, or something that is written
+// and read the same.
 #include "base/error.hpp"
 #include "model/classifier.hpp"
 #include "model/config.hpp"
