@@ -65,7 +65,7 @@ Command classify_evaluate_command() {
     return {
         .name = "classify evaluate",
         .group = "Classification",
-        .summary = "accuracy, confusion and calibration of a classifier, beside k-mers and chance",
+        .summary = "accuracy, confusion and calibration of a classifier, beside k-mers",
         .synopsis = "-m DIR --samples FILE.tsv [options]",
         .notes =
             R"(  The table: classifier, label, windows, accuracy, nats, calibration error, how many windows reach
