@@ -67,6 +67,7 @@ class AlignmentSource final : public SequenceSource {
     }
 
     const std::string& path() const override { return path_; }
+    bool has_reads() const override { return true; }
     Skipped skipped() const override { return skipped_; }
 
     bool next(Segment& segment) override {

@@ -1,6 +1,8 @@
 // Owners of HTSlib's handles. Private to genomics_io.
 #pragma once
 
+#include "base/file.hpp"
+
 #include <memory>
 #include <string>
 
@@ -60,5 +62,7 @@ using IteratorHandle = std::unique_ptr<hts_itr_t, IteratorDeleter>;
 /// A file for HTSlib to read, "-" standard input; no name is taken for a URL. HTSlib says nothing
 /// itself from here on: its lines lack the file's name, ours say it all. Error{not_found, io}.
 HFileHandle open_for_htslib(const std::string& path);
+/// Writes bgzip to `file`, which stays the caller's. Error{io}.
+BgzfHandle create_bgzf(const File& file);
 
 }  // namespace mambase::io

@@ -9,6 +9,7 @@
 #include "kernels/ops/linear.hpp"
 #include "kernels/ops/op_table.hpp"
 #include "kernels/ops/rms_norm.hpp"
+#include "kernels/ops/selective_scan.hpp"
 #include "model/forward.hpp"
 #include "model/mamba_block.hpp"
 
@@ -18,6 +19,21 @@
 namespace mambase::model {
 
 namespace {
+
+// Of all chunks together; what it does not hold is computed again.
+constexpr std::int64_t kMostScanStarts = std::int64_t{1} << 29;
+
+/// Of a layer and chunk.
+std::int64_t scan_starts_bytes(const ops::OpTable& table,
+                               const ModelConfig& config,
+                               std::int64_t lanes,
+                               std::int64_t chunk) {
+    return ops::selective_scan_starts_bytes(table, lanes, chunk, config.d_inner, config.d_state);
+}
+
+TensorView of_layer(TensorView scan_starts, std::int64_t layer) {
+    return scan_starts.slice(0, layer, layer + 1).reshape({scan_starts.extent(1)});
+}
 
 /// One chunk of the batch, positions [lo, hi).
 TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) {
@@ -37,13 +53,19 @@ class ChunkPass {
           layout_(model.config(), batch.ids.extent(0)) {}
 
     /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
-    void forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum);
+    /// scan_starts: of the chunk's first run, optional.
+    void forward(ConstTensorView states_in,
+                 TensorView states_out,
+                 TensorView loss_sum,
+                 TensorView scan_starts);
     /// dstates_out: absent for the last chunk, which nothing follows; dstates_in: absent for the
-    /// first, since no gradient is asked for of the initial states. The two may be one.
+    /// first, since no gradient is asked for of the initial states. The two may be one. window:
+    /// positions of the whole.
     void backward(ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
-                  double scale,
+                  ConstTensorView scale,
+                  std::int64_t window,
                   Gradients& gradients);
 
   private:
@@ -65,7 +87,10 @@ class ChunkPass {
     TensorView logits_;
 };
 
-void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum) {
+void ChunkPass::forward(ConstTensorView states_in,
+                        TensorView states_out,
+                        TensorView loss_sum,
+                        TensorView scan_starts) {
     const ModelConfig& config = model_.config();
     const std::int64_t lanes = batch_.ids.extent(0);
     const std::int64_t length = batch_.ids.extent(1);
@@ -77,6 +102,10 @@ void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, Tensor
         const bool first = layer == 0;
         BlockValues values = BlockValues::take(context_, config, lanes, length, true);
         values.residual = first ? embedded : rows(DType::f32, config.d_model);
+        if (scan_starts) {
+            values.starts = of_layer(scan_starts, layer);
+            values.has_starts = true;
+        }
         BlockStates states{layout_.conv(states_in, layer), layout_.ssm(states_in, layer), {}, {}};
         if (states_out) {
             states.conv_out = layout_.conv(states_out, layer);
@@ -85,7 +114,7 @@ void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, Tensor
         const TensorView before = first ? TensorView() : added;
         const TensorView stream = first ? embedded : values_.back().residual;
         blocks_.emplace_back(model_, layer)
-            .forward(context_, before, stream, {}, {}, true, values, states, added);
+            .forward(context_, before, stream, {}, {}, {}, true, values, states, added);
         values_.push_back(values);
     }
     residual_ = rows(DType::f32, config.d_model);
@@ -115,7 +144,8 @@ void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, Tensor
 void ChunkPass::backward(ConstTensorView states_in,
                          TensorView dstates_out,
                          TensorView dstates_in,
-                         double scale,
+                         ConstTensorView scale,
+                         std::int64_t window,
                          Gradients& gradients) {
     const ModelConfig& config = model_.config();
     // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
@@ -128,7 +158,7 @@ void ChunkPass::backward(ConstTensorView states_in,
     ops::cross_entropy_backward(context_, {.logits = logits_,
                                            .targets = batch_.targets,
                                            .weight = batch_.weight,
-                                           .scale = scale,
+                                           .scale_there = scale,
                                            .dlogits = dlogits});
     ops::linear_backward(context_, {.x = normed_,
                                     .weight = weight(params_.head()),
@@ -156,7 +186,8 @@ void ChunkPass::backward(ConstTensorView states_in,
             dstates.ssm_in = layout_.ssm(dstates_in, layer);
         }
         blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, dadded, dstates, gradients);
+                             layout_.ssm(states_in, layer), dstream, dadded, dstates, window,
+                             gradients);
     }
     if (batch_.input_gradient) {
         copy(context_.queue, dstream, batch_.input_gradient);
@@ -165,16 +196,18 @@ void ChunkPass::backward(ConstTensorView states_in,
         context_, {.ids = batch_.ids, .dy = dstream, .dtable = gradients.of(params_.embedding())});
 }
 
-/// Chunk by chunk without keeping anything but the loss; the states go on in `bank`.
+/// Chunk by chunk without keeping anything but the loss, and `scan_starts` if given; the states go
+/// on in `bank`.
 void read_chunk(ops::Context& context,
                 const Model& model,
                 const TrainBatch& batch,
                 StateBank& bank,
+                TensorView scan_starts,
                 TensorView loss_sum) {
     const StepMemory::Scope scope(context.step);
     const TensorView logits = context.step.take(
         DType::f32, {batch.ids.extent(0), batch.ids.extent(1), model.config().vocab_size});
-    forward_logits(context, model, {batch.ids, {}, {}, true}, bank, logits);
+    forward_logits(context, model, {batch.ids, {}, {}, true, scan_starts}, bank, logits);
     ops::cross_entropy_forward(context, {.logits = logits,
                                          .targets = batch.targets,
                                          .weight = batch.weight,
@@ -182,19 +215,6 @@ void read_chunk(ops::Context& context,
                                          .loss = {},
                                          .best = {},
                                          .loss_sum = loss_sum});
-}
-
-double sum_of(ops::Context& context, TensorView loss_sum) {
-    const StepMemory::Scope scope(context.host);
-    const auto lanes = ops::on_host(context, loss_sum).as<const double, 1>();
-    double total = 0.0;
-    for (std::int64_t lane = 0; lane < lanes.extent[0]; ++lane) {
-        MAMBASE_REQUIRE(
-            std::isfinite(lanes(lane)), ErrorCode::format,
-            concat("the loss of lane ", lane, " is not finite: the model has diverged"));
-        total += lanes(lane);
-    }
-    return total;
 }
 
 void check_batch(const TrainBatch& batch, const StateBank& states, std::int64_t chunk) {
@@ -212,49 +232,52 @@ void check_batch(const TrainBatch& batch, const StateBank& states, std::int64_t 
 }  // namespace
 
 Gradients::Gradients(const Model& model, DeviceQueue& queue)
-    : queue_(&queue), head_index_(model.params().head()), tied_(model.config().tie_embeddings) {
+    : queue_(&queue),
+      size_(model.params().size()),
+      head_(model.params().head()),
+      tied_(model.config().tie_embeddings) {
+    constexpr std::int64_t kAligned = 8;  // 64 bytes
+    std::int64_t count = 0;
+    const auto add = [&](const Shape& shape) {
+        places_.push_back({count, shape});
+        count = round_up(count + shape.count(), kAligned);
+    };
     for (const Param& param : model.params()) {
-        sums_.emplace_back(queue.memory(), DType::f64, param.shape, "gradient of " + param.name);
+        add(param.shape);
     }
     if (tied_) {
-        head_ = Tensor(queue.memory(), DType::f64, model.params()[head_index_].shape,
-                       "gradient of the head");
+        add(model.params()[head_].shape);
     }
+    all_ = Tensor(queue.memory(), DType::f64, {count}, "gradients");
     zero();
 }
 
 void Gradients::zero() {
-    for (Tensor& sum : sums_) {
-        mambase::zero(*queue_, sum.view());
-    }
-    if (tied_) {
-        mambase::zero(*queue_, head_.view());
-    }
+    mambase::zero(*queue_, all_.view());
 }
 
 void Gradients::join_head(ops::Context& context) {
     if (tied_) {
-        ops::add(context, {.x = head_.view(), .y = sums_[head_index_].view()});
-        mambase::zero(*queue_, head_.view());
+        ops::add(context, {.x = head(), .y = of(head_)});
+        mambase::zero(*queue_, head());
     }
 }
 
 double Gradients::norm(ops::Context& context) const {
     const StepMemory::Scope device_scope(context.step);
     const StepMemory::Scope host_scope(context.host);
-    const auto count = static_cast<std::int64_t>(sums_.size());
-    const TensorView parts = context.step.take(DType::f64, {count});
-    for (std::int64_t i = 0; i < count; ++i) {
-        const Tensor& sum = sums_[static_cast<std::size_t>(i)];
-        ops::norm_sq(context, {.x = sum.view().reshape({sum.shape().count()}),
-                               .sum = parts.slice(0, i, i + 1)});
-    }
-    const auto values = ops::on_host(context, parts).as<const double, 1>();
-    double total = 0.0;
-    for (std::int64_t i = 0; i < count; ++i) {
-        total += values(i);
-    }
-    return std::sqrt(total);
+    const TensorView sum = context.step.take(DType::f64, {1});
+    ops::norm_sq(context, {.x = all_.view(), .sum = sum});
+    return std::sqrt(*static_cast<const double*>(ops::on_host(context, sum).data()));
+}
+
+std::int64_t chunks_with_scan_starts(const ops::OpTable& table,
+                                     const ModelConfig& config,
+                                     std::int64_t lanes,
+                                     std::int64_t length,
+                                     std::int64_t chunk) {
+    const std::int64_t bytes = config.n_layer * scan_starts_bytes(table, config, lanes, chunk);
+    return bytes > 0 ? std::min(ceil_div(length, chunk) - 1, kMostScanStarts / bytes) : 0;
 }
 
 double training_step(ops::Context& context,
@@ -264,10 +287,42 @@ double training_step(ops::Context& context,
                      double scale,
                      StateBank& states,
                      Gradients& gradients) {
+    const StepMemory::Scope device_scope(context.step);
+    const StepMemory::Scope host_scope(context.host);
+    const TensorView scale_here = context.host.take(DType::f64, {1});
+    *static_cast<double*>(scale_here.data()) = scale;
+    const TensorView sums = context.step.take(DType::f64, {states.lanes() + 1});
+    ask_training_step(context, model, batch, chunk, ops::on_device(context, scale_here), states,
+                      gradients, sums);
+    return training_loss(context, states, ops::on_host(context, sums));
+}
+
+double training_loss(ops::Context& context, const StateBank& states, ConstTensorView sums) {
+    const auto values = sums.as<const double, 1>();
+    states.require_finite(context, values(states.lanes()));
+    double total = 0.0;
+    for (std::int64_t lane = 0; lane < states.lanes(); ++lane) {
+        MAMBASE_REQUIRE(
+            std::isfinite(values(lane)), ErrorCode::format,
+            concat("the loss of lane ", lane, " is not finite: the model has diverged"));
+        total += values(lane);
+    }
+    return total;
+}
+
+void ask_training_step(ops::Context& context,
+                       const Model& model,
+                       const TrainBatch& batch,
+                       std::int64_t chunk,
+                       ConstTensorView scale,
+                       StateBank& states,
+                       Gradients& gradients,
+                       TensorView sums) {
     check_batch(batch, states, chunk);
     const std::int64_t length = batch.ids.extent(1);
+    zero(context.queue, sums);
     if (length == 0) {
-        return 0.0;
+        return;
     }
     const std::int64_t step =
         chunk >= length ? length : round_up(chunk, context.table.gradient_tile);
@@ -275,8 +330,20 @@ double training_step(ops::Context& context,
     const StepMemory::Scope scope(context.step);
     const TensorView starts = context.step.take(DType::f32, {chunks, states.layout().count()});
     const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
-    const TensorView loss_sum = context.step.take(DType::f64, {states.lanes()});
-    zero(context.queue, loss_sum);
+    const TensorView loss_sum = sums.slice(0, 0, states.lanes());
+    const std::int64_t with_starts =
+        chunks_with_scan_starts(context.table, model.config(), states.lanes(), length, step);
+    const TensorView scan_starts =
+        with_starts > 0
+            ? context.step.take(DType::u8, {with_starts, model.config().n_layer,
+                                            scan_starts_bytes(context.table, model.config(),
+                                                              states.lanes(), step)})
+            : TensorView();
+    const auto scan_starts_of = [&](std::int64_t k) {
+        return k < with_starts ? scan_starts.slice(0, k, k + 1)
+                                     .reshape({scan_starts.extent(1), scan_starts.extent(2)})
+                               : TensorView();
+    };
     const auto start_of = [&](std::int64_t k) {
         return starts.slice(0, k, k + 1).reshape({states.layout().count()});
     };
@@ -286,7 +353,7 @@ double training_step(ops::Context& context,
     for (std::int64_t k = 0; k < chunks; ++k) {
         states.snapshot(start_of(k));
         if (k + 1 < chunks) {  // the last one is run below, with its backward
-            read_chunk(context, model, batch_of(k), states, loss_sum);
+            read_chunk(context, model, batch_of(k), states, scan_starts_of(k), loss_sum);
         }
     }
     for (std::int64_t k = chunks - 1; k >= 0; --k) {
@@ -295,15 +362,14 @@ double training_step(ops::Context& context,
         const TrainBatch part = batch_of(k);
         ChunkPass pass(context, model, part);
         pass.forward(start_of(k), last ? states.values() : TensorView(),
-                     last ? loss_sum : TensorView());
+                     last ? loss_sum : TensorView(), scan_starts_of(k));
         if (last) {
-            states.require_finite(context);
+            states.ask_sum(context, sums.slice(0, states.lanes(), states.lanes() + 1));
         }
         pass.backward(start_of(k), last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
-                      scale, gradients);
+                      scale, length, gradients);
     }
     gradients.join_head(context);
-    return sum_of(context, loss_sum);
 }
 
 }  // namespace mambase::model

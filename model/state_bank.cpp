@@ -74,6 +74,16 @@ void StateBank::reset() {
     zero(*queue_, values_.view());
 }
 
+void StateBank::copy_lane(std::int64_t lane, const StateBank& from, std::int64_t lane_from) {
+    const auto one = [](auto view, std::int64_t at) { return view.slice(0, at, at + 1); };
+    for (std::int64_t layer = 0; layer < layout_.layers(); ++layer) {
+        copy(*queue_, one(from.layout().conv(from.values(), layer), lane_from),
+             one(conv(layer), lane));
+        copy(*queue_, one(from.layout().ssm(from.values(), layer), lane_from),
+             one(ssm(layer), lane));
+    }
+}
+
 void StateBank::snapshot(TensorView out) const {
     copy(*queue_, values(), out);
 }
@@ -86,10 +96,19 @@ void StateBank::require_finite(ops::Context& context) const {
     const StepMemory::Scope device_scope(context.step);
     const StepMemory::Scope host_scope(context.host);
     const TensorView sum = context.step.take(DType::f64, {1});
+    ask_sum(context, sum);
+    require_finite(context, *static_cast<const double*>(ops::on_host(context, sum).data()));
+}
+
+void StateBank::ask_sum(ops::Context& context, TensorView sum) const {
     ops::norm_sq(context, {.x = values(), .sum = sum});
-    if (std::isfinite(*static_cast<const double*>(ops::on_host(context, sum).data()))) {
+}
+
+void StateBank::require_finite(ops::Context& context, double sum) const {
+    if (std::isfinite(sum)) {
         return;
     }
+    const StepMemory::Scope host_scope(context.host);
     const ConstTensorView bad = ops::on_host(context, values());
     for (std::int64_t layer = 0; layer < layout_.layers(); ++layer) {
         for (std::int64_t lane = 0; lane < lanes(); ++lane) {

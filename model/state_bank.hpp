@@ -53,12 +53,18 @@ class StateBank {
     /// The lane starts a record.
     void reset(std::int64_t lane);
     void reset();
+    /// The lane goes on from where `lane_from` of `from`, a bank of the same model, is.
+    void copy_lane(std::int64_t lane, const StateBank& from, std::int64_t lane_from);
     /// Copies all states to, or from, [layout().count()] f32.
     void snapshot(TensorView out) const;
     void restore(ConstTensorView in);
 
     /// Throws Error{format} naming layer and lane where a state holds a NaN or an infinity.
     void require_finite(ops::Context& context) const;
+    /// The same in two parts, for a caller who waits later: Σ value² into sum [1] f64 of the
+    /// device, and what it was.
+    void ask_sum(ops::Context& context, TensorView sum) const;
+    void require_finite(ops::Context& context, double sum) const;
 
   private:
     StateLayout layout_;

@@ -51,7 +51,7 @@ void each_field(ops::LinearGrad& op, const Use& use) {
 template <class Use>
 void each_field(ops::RmsNorm& op, const Use& use) {
     use(kActivation, op.hidden, op.y);
-    use(kOther, op.residual_in, op.weight, op.residual_out, op.rstd);
+    use(kOther, op.residual_in, op.ids, op.weight, op.residual_out, op.rstd);
 }
 template <class Use>
 void each_field(ops::RmsNormGrad& op, const Use& use) {
@@ -90,7 +90,7 @@ void each_field(ops::CrossEntropy& op, const Use& use) {
 }
 template <class Use>
 void each_field(ops::CrossEntropyGrad& op, const Use& use) {
-    use(kOther, op.logits, op.targets, op.weight);
+    use(kOther, op.logits, op.targets, op.weight, op.scale_there);
     use(kActivation, op.dlogits);
 }
 template <class Use>
@@ -121,7 +121,9 @@ void each_field(ops::NormSq& op, const Use& use) {
 }
 template <class Use>
 void each_field(ops::AdamW& op, const Use& use) {
-    use(kOther, op.param, op.m, op.v, op.grad);
+    for (ops::AdamW::Part& part : op.parts) {
+        use(kOther, part.param, part.m, part.v, part.grad);
+    }
 }
 
 /// The device and what ops find in their context. Never destroyed: the driver goes first.

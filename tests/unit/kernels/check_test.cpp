@@ -75,7 +75,7 @@ TEST_CASE("linear names the field that does not fit") {
     CHECK_THAT(complaint(grad), Contains("dx is [2, 3, 5]"));
 }
 
-TEST_CASE("rms_norm wants a place for the sum only where there is one") {
+TEST_CASE("rms_norm wants rows, or a table that ids pick rows of") {
     Tensors t;
     ops::RmsNorm op;
     op.residual_in = t.x.view();
@@ -83,7 +83,9 @@ TEST_CASE("rms_norm wants a place for the sum only where there is one") {
     op.y = t.x.view();
     CHECK(complaint(op) == "no complaint");
     op.hidden = t.x.view();
-    CHECK(complaint(op) == "rms_norm: residual_out is missing");
+    CHECK(complaint(op) == "no complaint");
+    op.ids = t.ids.view();
+    CHECK_THAT(complaint(op), Contains("residual_in"));
     ops::RmsNormGrad grad;
     grad.residual_out = t.x.view();
     grad.weight = t.scale.view();
@@ -153,15 +155,12 @@ TEST_CASE("elementwise ops know which types they have") {
 TEST_CASE("adamw counts steps from 1") {
     Tensors t;
     ops::AdamW op;
-    op.param = t.flat.view();
-    op.m = t.flat.view();
-    op.v = t.flat.view();
-    op.grad = t.flat64.view();
+    op.parts = {{t.flat.view(), t.flat.view(), t.flat.view(), t.flat64.view()}};
     CHECK(complaint(op) == "no complaint");
     op.step = 0;
     CHECK_THAT(complaint(op, ErrorCode::usage), Contains("step is 0"));
     op.step = 1;
-    op.grad = t.flat.view();
+    op.parts.front().grad = t.flat.view();
     CHECK_THAT(complaint(op), Contains("grad is [6] of f32, expected [6] of f64"));
 }
 
