@@ -13,33 +13,15 @@ namespace mambase::cli {
 namespace {
 
 constexpr NotYet kTable[] = {
-    {"score", "", ""},
     {"variants", "", ""},
-    {"generate", "", ""},
     {"state", "", ""},
-    {"merge", "", ""},
-    {"report", "", ""},
-    {"pretrain", "-T,--reference", ""},
-    {"pretrain", "--train", ""},
-    {"pretrain", "--valid", ""},
-    {"pretrain", "--train-contigs", ""},
-    {"pretrain", "--valid-contigs", ""},
-    {"pretrain", "--carry", ""},
-    {"pretrain", "--save-every", ""},
-    {"pretrain", "--keep", ""},
-    {"evaluate", "--contexts", ""},
     {"evaluate", "--circular", ""},
     {"evaluate", "--states", ""},
-    {"evaluate", "--shard", ""},
-    {"evaluate", "--by", "region"},
-    {"evaluate", "--by", "position"},
-    {"embed", "--channel", ""},
+    {"score", "--circular", ""},
+    {"score", "--states", ""},
+    {"score", "--shard", ""},
     {"embed", "--circular", ""},
     {"embed", "--states", ""},
-    {"embed", "--shard", ""},
-    {"embed", "--output", "*.h5"},
-    {"embed", "--output", "*.bw"},
-    {"embed", "--output", "*.bedgraph.gz"},
 };
 
 bool matches(std::string_view pattern, std::string_view text) {

@@ -61,7 +61,7 @@ void BackbonePass::forward(ConstTensorView states_in,
         const TensorView before = first ? TensorView() : added;
         const TensorView stream = first ? embedded : values_.back().residual;
         blocks_.emplace_back(model_, layer)
-            .forward(context_, before, stream, {}, {}, true, values, states, added);
+            .forward(context_, before, stream, {}, {}, {}, true, values, states, added);
         values_.push_back(values);
     }
     residual_ = rows(DType::f32);
@@ -80,6 +80,7 @@ void BackbonePass::backward(ConstTensorView dnormed,
                             ConstTensorView states_in,
                             TensorView dstates_out,
                             TensorView dstates_in,
+                            std::int64_t window,
                             TensorView input_gradient,
                             Gradients& gradients) {
     // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
@@ -107,7 +108,8 @@ void BackbonePass::backward(ConstTensorView dnormed,
             dstates.ssm_in = layout_.ssm(dstates_in, layer);
         }
         blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, dadded, dstates, gradients);
+                             layout_.ssm(states_in, layer), dstream, dadded, dstates, window,
+                             gradients);
     }
     if (input_gradient) {
         copy(context_.queue, dstream, input_gradient);

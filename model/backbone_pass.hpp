@@ -45,11 +45,13 @@ class BackbonePass {
     TensorView normed() const { return normed_; }
     /// dnormed [B,T,D] activations. dstates_out: absent for the last chunk, which nothing follows;
     /// dstates_in: absent for the first, since no gradient is asked for of the initial states. The
-    /// two may be one. input_gradient: as TrainBatch has it.
+    /// two may be one. window: positions of the whole that the chunk is a part of. input_gradient:
+    /// as TrainBatch has it.
     void backward(ConstTensorView dnormed,
                   ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
+                  std::int64_t window,
                   TensorView input_gradient,
                   Gradients& gradients);
 

@@ -40,11 +40,12 @@ class ChunkPass {
                  TensorView states_out,
                  TensorView loss_sum,
                  TensorView scan_starts);
-    /// dstates as BackbonePass has them.
+    /// dstates as BackbonePass has them. window: positions of the whole.
     void backward(ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
                   ConstTensorView scale,
+                  std::int64_t window,
                   Gradients& gradients);
 
   private:
@@ -83,6 +84,7 @@ void ChunkPass::backward(ConstTensorView states_in,
                          TensorView dstates_out,
                          TensorView dstates_in,
                          ConstTensorView scale,
+                         std::int64_t window,
                          Gradients& gradients) {
     const bool rounds = context_.activations != DType::f32;
     const TensorView dnormed = rows(context_.activations, model_.config().d_model);
@@ -99,7 +101,7 @@ void ChunkPass::backward(ConstTensorView states_in,
                                     .dx = dnormed,
                                     .dweight = gradients.head(),
                                     .dbias = {}});
-    backbone_.backward(dnormed, states_in, dstates_out, dstates_in, batch_.input_gradient,
+    backbone_.backward(dnormed, states_in, dstates_out, dstates_in, window, batch_.input_gradient,
                        gradients);
 }
 
@@ -264,7 +266,7 @@ void ask_training_step(ops::Context& context,
             states.ask_sum(context, sums.slice(0, states.lanes(), states.lanes() + 1));
         }
         pass.backward(start_of(k), last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
-                      scale, gradients);
+                      scale, length, gradients);
     }
     gradients.join_head(context);
 }

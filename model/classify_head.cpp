@@ -236,7 +236,7 @@ double classification_step(ops::Context& context,
             nats = head.run(scale, gradients);
         }
         pass.backward(head.rows_gradient(pass.normed(), part.member), start_of(k),
-                      last ? TensorView() : dstates, k == 0 ? TensorView() : dstates, {},
+                      last ? TensorView() : dstates, k == 0 ? TensorView() : dstates, length, {},
                       gradients);
     }
     return nats;
