@@ -148,20 +148,20 @@ void File::close() {
 
 namespace {
 
-/// Standard output, or a device or pipe that is there: to rename a file over it would take it away.
-bool is_stream(const std::string& path) {
-    std::error_code ignored;
-    const std::filesystem::file_status status = std::filesystem::status(path, ignored);
-    const bool special = std::filesystem::exists(status) &&
-                         !std::filesystem::is_regular_file(status) &&
-                         !std::filesystem::is_directory(status);
-    return path == "-" || path == "/dev/stdout" || special;
+bool is_standard_output(const std::string& path) {
+    return path == "-" || path == "/dev/stdout";
 }
 
-/// Open for appending.
-int open_stream(const std::string& path) {
-    return path == "-" || path == "/dev/stdout" ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
-                                                : ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+/// A device or a pipe: to rename a file over it would take it away.
+bool is_special(const std::string& path) {
+    std::error_code ignored;
+    const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+    return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
+           !std::filesystem::is_directory(status);
+}
+
+bool is_stream(const std::string& path) {
+    return is_standard_output(path) || is_special(path);
 }
 
 }  // namespace
@@ -204,12 +204,18 @@ void OutputPath::commit() {
 OutputFile::OutputFile(std::string path)
     : path_(std::move(path)), place_(is_stream(path_) ? OutputPath() : OutputPath(path_)) {
     buffer_.reserve(kBufferBytes);
-    if (is_stream(path_)) {
-        const int fd = open_stream(path_);
+    if (is_standard_output(path_)) {
+        const int fd = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0) {
+            throw system_error("write to standard output", "-");
+        }
+        stream_ = File(fd, "standard output");
+    } else if (is_special(path_)) {
+        const int fd = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
         if (fd < 0) {
             throw system_error("open the output", path_);
         }
-        stream_ = File(fd, path_ == "-" ? "standard output" : path_);
+        stream_ = File(fd, path_);
     }
 }
 

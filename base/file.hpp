@@ -101,7 +101,7 @@ class OutputFile {
 
     std::string path_;
     OutputPath place_;  // of a stream: nowhere
-    File stream_;       // open only where that is the output
+    File stream_;       // open where standard output, a pipe or a device is the output
     std::string buffer_;
     std::int64_t position_ = 0;
 };

@@ -24,11 +24,15 @@ TensorView ScanStarts::of(std::int64_t k) const {
                        : TensorView();
 }
 
-BackbonePass::BackbonePass(ops::Context& context, const Model& model, ConstTensorView ids)
+BackbonePass::BackbonePass(ops::Context& context,
+                           const Model& model,
+                           ConstTensorView ids,
+                           std::int64_t window)
     : context_(context),
       model_(model),
       params_(model.params()),
       ids_(ids),
+      window_(window),
       layout_(model.config(), ids.extent(0)) {}
 
 TensorView BackbonePass::rows(DType type) const {
@@ -80,7 +84,6 @@ void BackbonePass::backward(ConstTensorView dnormed,
                             ConstTensorView states_in,
                             TensorView dstates_out,
                             TensorView dstates_in,
-                            std::int64_t window,
                             TensorView input_gradient,
                             Gradients& gradients) {
     // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
@@ -108,7 +111,7 @@ void BackbonePass::backward(ConstTensorView dnormed,
             dstates.ssm_in = layout_.ssm(dstates_in, layer);
         }
         blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, dadded, dstates, window,
+                             layout_.ssm(states_in, layer), dstream, dadded, dstates, window_,
                              gradients);
     }
     if (input_gradient) {

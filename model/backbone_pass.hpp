@@ -36,7 +36,11 @@ class ScanStarts {
 class BackbonePass {
   public:
     /// ids [B,T] u8, alive as long as this.
-    BackbonePass(ops::Context& context, const Model& model, ConstTensorView ids);
+    /// window: positions of the whole that ids [B,T] are a part of.
+    BackbonePass(ops::Context& context,
+                 const Model& model,
+                 ConstTensorView ids,
+                 std::int64_t window);
 
     /// states_out: absent for a chunk that is run again. scan_starts: of the chunk's first run,
     /// optional.
@@ -45,13 +49,11 @@ class BackbonePass {
     TensorView normed() const { return normed_; }
     /// dnormed [B,T,D] activations. dstates_out: absent for the last chunk, which nothing follows;
     /// dstates_in: absent for the first, since no gradient is asked for of the initial states. The
-    /// two may be one. window: positions of the whole that the chunk is a part of. input_gradient:
-    /// as TrainBatch has it.
+    /// two may be one. input_gradient: as TrainBatch has it.
     void backward(ConstTensorView dnormed,
                   ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
-                  std::int64_t window,
                   TensorView input_gradient,
                   Gradients& gradients);
 
@@ -63,6 +65,7 @@ class BackbonePass {
     const Model& model_;
     const ParamTable& params_;
     ConstTensorView ids_;
+    std::int64_t window_;
     const StateLayout layout_;
     std::vector<MambaBlock> blocks_;
     std::vector<BlockValues> values_;

@@ -31,8 +31,15 @@ TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) 
 /// A chunk with the head that predicts the next token.
 class ChunkPass {
   public:
-    ChunkPass(ops::Context& context, const Model& model, const TrainBatch& batch)
-        : context_(context), model_(model), batch_(batch), backbone_(context, model, batch.ids) {}
+    /// window: positions of the whole that `batch` is a chunk of.
+    ChunkPass(ops::Context& context,
+              const Model& model,
+              const TrainBatch& batch,
+              std::int64_t window)
+        : context_(context),
+          model_(model),
+          batch_(batch),
+          backbone_(context, model, batch.ids, window) {}
 
     /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
     /// scan_starts: as BackbonePass has them.
@@ -40,12 +47,11 @@ class ChunkPass {
                  TensorView states_out,
                  TensorView loss_sum,
                  TensorView scan_starts);
-    /// dstates as BackbonePass has them. window: positions of the whole.
+    /// dstates as BackbonePass has them.
     void backward(ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
                   ConstTensorView scale,
-                  std::int64_t window,
                   Gradients& gradients);
 
   private:
@@ -84,7 +90,6 @@ void ChunkPass::backward(ConstTensorView states_in,
                          TensorView dstates_out,
                          TensorView dstates_in,
                          ConstTensorView scale,
-                         std::int64_t window,
                          Gradients& gradients) {
     const bool rounds = context_.activations != DType::f32;
     const TensorView dnormed = rows(context_.activations, model_.config().d_model);
@@ -101,7 +106,7 @@ void ChunkPass::backward(ConstTensorView states_in,
                                     .dx = dnormed,
                                     .dweight = gradients.head(),
                                     .dbias = {}});
-    backbone_.backward(dnormed, states_in, dstates_out, dstates_in, window, batch_.input_gradient,
+    backbone_.backward(dnormed, states_in, dstates_out, dstates_in, batch_.input_gradient,
                        gradients);
 }
 
@@ -259,14 +264,14 @@ void ask_training_step(ops::Context& context,
         const StepMemory::Scope chunk_scope(context.step);
         const bool last = k + 1 == chunks;
         const TrainBatch part = batch_of(k);
-        ChunkPass pass(context, model, part);
+        ChunkPass pass(context, model, part, length);
         pass.forward(start_of(k), last ? states.values() : TensorView(),
                      last ? loss_sum : TensorView(), scan_starts.of(k));
         if (last) {
             states.ask_sum(context, sums.slice(0, states.lanes(), states.lanes() + 1));
         }
         pass.backward(start_of(k), last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
-                      scale, length, gradients);
+                      scale, gradients);
     }
     gradients.join_head(context);
 }

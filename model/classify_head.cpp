@@ -228,7 +228,7 @@ double classification_step(ops::Context& context,
         const StepMemory::Scope chunk_scope(context.step);
         const bool last = k + 1 == chunks;
         const ClassBatch part = batch_of(k);
-        BackbonePass pass(context, model, part.ids);
+        BackbonePass pass(context, model, part.ids, length);
         pass.forward(start_of(k), last ? states.values() : TensorView(), scan_starts.of(k));
         if (last) {
             states.require_finite(context);
@@ -236,7 +236,7 @@ double classification_step(ops::Context& context,
             nats = head.run(scale, gradients);
         }
         pass.backward(head.rows_gradient(pass.normed(), part.member), start_of(k),
-                      last ? TensorView() : dstates, k == 0 ? TensorView() : dstates, length, {},
+                      last ? TensorView() : dstates, k == 0 ? TensorView() : dstates, {},
                       gradients);
     }
     return nats;

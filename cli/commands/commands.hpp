@@ -10,13 +10,13 @@ namespace mambase::cli {
 Command pretrain_command();
 Command evaluate_command();
 Command embed_command();
-Command classify_train_command();
-Command classify_predict_command();
-Command classify_evaluate_command();
 Command score_command();
 Command merge_command();
 Command generate_command();
 Command report_command();
+Command classify_train_command();
+Command classify_predict_command();
+Command classify_evaluate_command();
 Command tokenize_command();
 Command model_show_command();
 Command model_verify_command();
