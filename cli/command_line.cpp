@@ -66,13 +66,12 @@ std::string option_entry(const CLI::Option& option) {
     return entry(left, right, kHelpColumn);
 }
 
-// "Not there yet in this version: --contexts, --by region"
+// "Not there yet in this version: --circular, --states"
 std::string not_yet_note(std::string_view command) {
     std::string list;
     for (const NotYet& row : not_yet_table()) {
         if (row.command == command && !row.option.empty()) {
-            list += concat(list.empty() ? "" : ", ", long_name_of(row),
-                           row.value.empty() ? "" : " ", row.value);
+            list += concat(list.empty() ? "" : ", ", long_name_of(row));
         }
     }
     return list.empty() ? list : wrapped("Not there yet in this version: " + list, 2) + '\n';

@@ -125,7 +125,7 @@ Console::~Console() {
 }
 
 double Console::seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    return clock_.seconds();
 }
 
 void Console::erase_progress() {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "base/observer.hpp"
+#include "base/stopwatch.hpp"
 #include "cli/common_options.hpp"
 
-#include <chrono>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -38,7 +38,7 @@ class Console {
     void erase_progress();
     void log(std::string_view kind, std::string_view text);
 
-    const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    const Stopwatch clock_;
     const std::string command_;
     const bool quiet_;
     const bool verbose_;

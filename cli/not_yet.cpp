@@ -13,17 +13,10 @@ namespace mambase::cli {
 namespace {
 
 constexpr NotYet kTable[] = {
-    {"variants", "", ""},         {"state", "", ""},           {"evaluate", "--circular", ""},
-    {"evaluate", "--states", ""}, {"score", "--circular", ""}, {"score", "--states", ""},
-    {"score", "--shard", ""},     {"embed", "--circular", ""}, {"embed", "--states", ""},
+    {"variants", ""},         {"state", ""},           {"evaluate", "--circular"},
+    {"evaluate", "--states"}, {"score", "--circular"}, {"score", "--states"},
+    {"score", "--shard"},     {"embed", "--circular"}, {"embed", "--states"},
 };
-
-bool matches(std::string_view pattern, std::string_view text) {
-    if (pattern.starts_with('*')) {
-        return text.ends_with(pattern.substr(1));
-    }
-    return text == pattern;
-}
 
 }  // namespace
 
@@ -52,23 +45,12 @@ void declare_not_yet(CLI::App& app, std::string_view command) {
             continue;
         }
         const std::string name(long_name_of(row));
-        if (row.value.empty()) {
-            app.add_option_function<CLI::results_t>(
-                   std::string(row.option),
-                   [command, name](const CLI::results_t&) {
-                       throw NotYetAsked{not_yet_line(command, name)};
-                   })
-                ->expected(0, CLI::detail::expected_max_vector_size)
-                ->group("");  // not in the help: what does not work needs no manual
-            continue;
-        }
-        // Checks run in the order they were added, the last one first: before the option's own.
-        app.get_option(name)->check([command, name, value = row.value](const std::string& text) {
-            if (matches(value, text)) {
-                throw NotYetAsked{not_yet_line(command, concat(name, ' ', text))};
-            }
-            return std::string();
-        });
+        app.add_option_function<CLI::results_t>(std::string(row.option),
+                                                [command, name](const CLI::results_t&) {
+                                                    throw NotYetAsked{not_yet_line(command, name)};
+                                                })
+            ->expected(0, CLI::detail::expected_max_vector_size)
+            ->group("");  // not in the help: what does not work needs no manual
     }
 }
 

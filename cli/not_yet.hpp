@@ -10,12 +10,10 @@
 
 namespace mambase::cli {
 
-/// A command that is not there (option empty), an option of a command, or one value of an option
-/// that is there. A value may begin with "*": whatever ends so.
+/// A command that is not there (option empty), or an option of a command.
 struct NotYet {
     std::string_view command;
     std::string_view option;  // as CLI11 wants it: "-T,--reference"
-    std::string_view value;
 };
 
 std::span<const NotYet> not_yet_table();

@@ -70,7 +70,7 @@ TEST_CASE("The list of commands has each of them, and those to come") {
 
 TEST_CASE("What is not there yet is of a command that is there, and says so") {
     for (const NotYet& row : not_yet_table()) {
-        INFO(row.command << ' ' << row.option << ' ' << row.value);
+        INFO(row.command << ' ' << row.option);
         if (row.option.empty()) {
             CHECK(find_command(row.command) == nullptr);
             continue;
@@ -78,13 +78,9 @@ TEST_CASE("What is not there yet is of a command that is there, and says so") {
         const Command* const command = find_command(row.command);
         REQUIRE(command != nullptr);
         CommandLine line(*command);
-        std::string value(row.value.empty() ? "x" : row.value);
-        if (value.front() == '*') {
-            value.replace(0, 1, "out");
-        }
         const std::string option(long_name_of(row));
         try {
-            line.parse({"in.fa", option, value});
+            line.parse({"in.fa", option, "x"});
             FAIL("no answer");
         } catch (const NotYetAsked& asked) {
             CHECK(asked.line.starts_with(concat("mambase ", row.command, ": ", option)));
