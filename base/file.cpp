@@ -210,7 +210,7 @@ OutputFile::OutputFile(std::string path)
             throw system_error("write to standard output", "-");
         }
         stream_ = File(fd, "standard output");
-    } else if (is_special(path_)) {
+    } else if (place_.path().empty()) {
         const int fd = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
         if (fd < 0) {
             throw system_error("open the output", path_);

@@ -216,8 +216,13 @@ double training_step(ops::Context& context,
 double training_loss(ops::Context& context, const StateBank& states, ConstTensorView sums) {
     const auto values = sums.as<const double, 1>();
     states.require_finite(context, values(states.lanes()));
+    return total_of_lanes(sums.slice(0, 0, states.lanes()));
+}
+
+double total_of_lanes(ConstTensorView losses) {
+    const auto values = losses.as<const double, 1>();
     double total = 0.0;
-    for (std::int64_t lane = 0; lane < states.lanes(); ++lane) {
+    for (std::int64_t lane = 0; lane < values.extent[0]; ++lane) {
         MAMBASE_REQUIRE(
             std::isfinite(values(lane)), ErrorCode::format,
             concat("the loss of lane ", lane, " is not finite: the model has diverged"));

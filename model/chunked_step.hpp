@@ -98,5 +98,7 @@ void ask_training_step(ops::Context& context,
                        TensorView sums);
 /// What training_step returns or throws; sums: on the host.
 double training_loss(ops::Context& context, const StateBank& states, ConstTensorView sums);
+/// The sum of [B] f64 on the host. Throws Error{format} naming the lane whose loss is not finite.
+double total_of_lanes(ConstTensorView losses);
 
 }  // namespace mambase::model

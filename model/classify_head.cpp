@@ -10,7 +10,6 @@
 #include "model/backbone_pass.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace mambase::model {
 
@@ -91,7 +90,7 @@ class HeadStep {
                                               .loss = loss,
                                               .best = {},
                                               .loss_sum = {}});
-        const double nats = sum_of(loss);
+        const double nats = total_of_lanes(ops::on_host(context_, loss).reshape({lanes()}));
         ops::cross_entropy_backward(context_, {.logits = logits,
                                                .targets = batch_.labels,
                                                .weight = {},
@@ -126,18 +125,6 @@ class HeadStep {
     }
     std::int64_t lanes() const { return batch_.ids.extent(0); }
     std::int64_t width() const { return model_.config().d_model; }
-
-    double sum_of(ConstTensorView loss) const {
-        const auto lanes = ops::on_host(context_, loss).as<const double, 2>();
-        double total = 0.0;
-        for (std::int64_t lane = 0; lane < lanes.extent[0]; ++lane) {
-            MAMBASE_REQUIRE(
-                std::isfinite(lanes(lane, 0)), ErrorCode::format,
-                concat("the loss of lane ", lane, " is not finite: the model has diverged"));
-            total += lanes(lane, 0);
-        }
-        return total;
-    }
 
     ops::Context& context_;
     const Model& model_;

@@ -3,6 +3,7 @@
 #include "base/checked_math.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/stopwatch.hpp"
 #include "base/text.hpp"
 #include "model/classifier.hpp"
 #include "model/memory_plan.hpp"
@@ -12,15 +13,16 @@
 #include "pipelines/engine.hpp"
 #include "pipelines/metrics.hpp"
 #include "pipelines/reading.hpp"
+#include "pipelines/run_directory.hpp"
 #include "pipelines/runtime.hpp"
 #include "pipelines/samples.hpp"
+#include "pipelines/step_chunk.hpp"
 #include "pipelines/taxonomy.hpp"
 #include "pipelines/train_state.hpp"
 #include "pipelines/training_data.hpp"
 #include "pipelines/window_scores.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -31,31 +33,8 @@ namespace mambase::pipelines {
 
 namespace {
 
-constexpr std::string_view kStateName = "train_state.safetensors";
-constexpr std::string_view kMetricsName = "metrics.jsonl";
 constexpr std::int64_t kShortestWindow = 2;  // see SampleSet
 constexpr std::int64_t kMostCount = std::int64_t{1} << 40;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-/// As pretrain: the state to go on from, if any; refuses a directory that holds another run.
-std::optional<std::string> state_to_resume(const ClassifyTrainOptions& options) {
-    const std::string own = concat(options.output, "/", kStateName);
-    const bool elsewhere =
-        options.resume != "auto" && options.resume != "never" && options.resume != options.output;
-    if (options.resume != "never" && !elsewhere && exists(own)) {
-        return own;
-    }
-    if (exists(own) || exists(options.output + "/model.safetensors")) {
-        throw Error(ErrorCode::usage,
-                    "there is a model or a training run already that this run does not go on "
-                    "from; give another output directory")
-            .at(options.output);
-    }
-    return elsewhere ? std::optional(concat(options.resume, "/", kStateName)) : std::nullopt;
-}
 
 ClassifyRecipe make_recipe(const ClassifyTrainOptions& options,
                            std::int64_t window,
@@ -180,12 +159,12 @@ class ClassifyTraining {
     ClassifyTrainReport run(const std::optional<std::string>& resume_from) {
         open_output(resume_from);
         describe();
-        const auto start = std::chrono::steady_clock::now();
+        const Stopwatch clock;
         double last_step_seconds = 0.0;
         bool stepped = false;
         while (done() < recipe_.schedule.steps) {
             const bool time_up = options_.max_time && stepped &&
-                                 seconds_since(start) + last_step_seconds > *options_.max_time;
+                                 clock.seconds() + last_step_seconds > *options_.max_time;
             if (runtime_.stop_requested() || time_up) {
                 save();
                 return finish(false);
@@ -234,24 +213,13 @@ class ClassifyTraining {
     ClassifyTrainReport report_;
 };
 
-/// Positions of a window at once: what is asked for, else as many as fit.
 std::int64_t ClassifyTraining::choose_chunk() {
-    const ops::OpTable& table = engine_.context().table;
-    const model::ModelConfig& config = state_.model.config();
-    const auto mode = recipe_.freeze ? model::RunMode::forward : model::RunMode::train;
-    const std::int64_t free = engine_.queue().free_bytes() / 10 * 9;
-    std::int64_t chunk = engine_.chunk(options_.chunk);
-    if (options_.chunk == 0) {
-        chunk = model::largest_chunk(table, config, recipe_.lanes, recipe_.window, free, mode,
-                                     recipe_.precision);
-    }
-    chunk = std::clamp<std::int64_t>(chunk, 1, recipe_.window);
-    const model::MemoryPlan plan =
-        model::plan(table, config, recipe_.lanes, recipe_.window, chunk, mode, recipe_.precision);
-    MAMBASE_REQUIRE(plan.total <= free, ErrorCode::out_of_memory,
-                    concat("a step in chunks of ", chunk, " bases takes ", format_bytes(plan.total),
-                           ", free are ", format_bytes(free)));
-    return chunk;
+    return choose_step_chunk(
+        engine_, state_.model.config(),
+        {.lanes = recipe_.lanes,
+         .window = recipe_.window,
+         .mode = recipe_.freeze ? model::RunMode::forward : model::RunMode::train},
+        options_.chunk);
 }
 
 void ClassifyTraining::describe() const {
@@ -315,8 +283,8 @@ void ClassifyTraining::open_output(const std::optional<std::string>& resume_from
     std::string earlier;
     if (resume_from) {
         load_train_state(*resume_from, state_, values_, engine_.queue());
-        const std::string log = concat(parent_directory(*resume_from), "/", kMetricsName);
-        if (exists(log)) {
+        const std::string log = metrics_beside(*resume_from);
+        if (!log.empty()) {
             earlier = cut_metrics(read_text(log), done(), log);
         }
         runtime_.observer.info(concat("going on after step ", format_count(done()), " of ",
@@ -327,10 +295,10 @@ void ClassifyTraining::open_output(const std::optional<std::string>& resume_from
 
 /// Returns its seconds.
 double ClassifyTraining::one_step() {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     const std::int64_t step = done() + 1;
     const ClassifyStep::Result result = step_.run(step, state_.model, state_.optimizer);
-    const double seconds = seconds_since(start);
+    const double seconds = watch.seconds();
     metrics_->add(StepMetrics{step, step * recipe_.batch * recipe_.window, result.nats, result.lr,
                               result.gradient_norm, seconds});
     const double rate = static_cast<double>(recipe_.batch * recipe_.window) / seconds;
@@ -344,7 +312,7 @@ double ClassifyTraining::one_step() {
 /// Validates where there is something to validate on, and saves.
 void ClassifyTraining::evaluate() {
     if (!valid_on_the_way_.empty()) {
-        const auto start = std::chrono::steady_clock::now();
+        const Stopwatch watch;
         Runtime to_the_end = runtime_;  // a stop waits until the state is saved
         to_the_end.stop = nullptr;
         const ScoredSet set =
@@ -352,7 +320,7 @@ void ClassifyTraining::evaluate() {
                           recipe_.pool, engine_.chunk(chunk_), to_the_end);
         const double nats = mean_nats(set, 1.0);
         const double right = accuracy(judge(set, 1.0));
-        metrics_->add(ValidClassMetrics{done(), nats, right, set.size(), seconds_since(start)});
+        metrics_->add(ValidClassMetrics{done(), nats, right, set.size(), watch.seconds()});
         const bool is_best = !state_.best || nats < state_.best->nats;
         if (is_best) {
             state_.best = BestModel{done(), nats, copy_weights(state_.model, engine_.queue())};
@@ -435,7 +403,8 @@ ClassifyTrainReport ClassifyTraining::finish(bool finished) {
         record["outcome"]["confidence"] = report_.confidence;
         record["outcome"]["model"] = report_.model_hash;
     }
-    write_text(path("run.json"), record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    write_text(path(kRecordName),
+               record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return report_;
 }
 
@@ -476,7 +445,7 @@ void ClassifyTrainOptions::validate() const {
 
 ClassifyTrainReport classify_train(const ClassifyTrainOptions& options, const Runtime& runtime) {
     options.validate();
-    const std::optional<std::string> resume_from = state_to_resume(options);
+    const std::optional<std::string> resume_from = state_to_resume(options.output, options.resume);
     return ClassifyTraining(options, runtime).run(resume_from);
 }
 

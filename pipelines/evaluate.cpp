@@ -290,9 +290,8 @@ void EvaluateOptions::validate() const {
 EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) {
     options.validate();
     Engine engine(runtime);
-    model::Model loaded = model::Model::load(options.model, host_allocator());
-    const std::string hash = loaded.hash();
-    const model::Model model = std::move(loaded).on_device(engine.queue());
+    const model::Model model =
+        model::Model::load(options.model, host_allocator()).on_device(engine.queue());
     const io::Tokenizer& tokenizer =
         choose_tokenizer(model, options.model, options.reading.tokenizer);
     EvaluateLines lines{.contexts = choose_contexts(model, options, runtime.observer),
@@ -311,6 +310,7 @@ EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) 
     if (work.shard) {
         EvaluateShardWriter shard(options.output, lines);
         run.run(shard);
+        const std::string hash = model.on_host(engine.queue()).hash();
         shard.finish(
             describe_shard(options, lines, work, hash, tokenizer, run.baseline_digest(), runtime));
         report = report_of(shard.all(), lines);

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/stopwatch.hpp"
 #include "base/text.hpp"
 #include "genomics_io/sample_windows.hpp"
 #include "genomics_io/token_store.hpp"
@@ -15,6 +16,7 @@
 #include "pipelines/run_directory.hpp"
 #include "pipelines/run_record.hpp"
 #include "pipelines/runtime.hpp"
+#include "pipelines/step_chunk.hpp"
 #include "pipelines/train_state.hpp"
 #include "pipelines/train_step.hpp"
 #include "pipelines/training_data.hpp"
@@ -22,7 +24,6 @@
 #include "pipelines/validation.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <numeric>
 #include <optional>
@@ -36,16 +37,6 @@ namespace {
 
 constexpr double kLongRun = 3600.0;       // seconds; longer ones say so first
 constexpr std::int64_t kStepsToTime = 3;  // before a run's time is estimated
-
-class Stopwatch {
-  public:
-    double seconds() const {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    }
-
-  private:
-    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 double mean(std::span<const double> values) {
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
@@ -102,31 +93,19 @@ NamedValues data_values(const io::TokenStore& store,
             {"valid", describe_regions(store, given.valid)}};
 }
 
-/// Positions of a window at once: what is asked for, else as many as fit beside what else the run
-/// holds. Error{out_of_memory} where that does not fit.
 std::int64_t choose_chunk(const PretrainOptions& options,
                           const Recipe& recipe,
                           const model::ModelConfig& config,
                           Engine& engine) {
-    const ops::OpTable& table = engine.context().table;
     const std::int64_t carried =
         recipe.carry > 0.0 ? model::StateLayout(config, recipe.batch).count() * size_of(DType::f32)
                            : 0;
-    const std::int64_t free = engine.queue().free_bytes() / 10 * 9 - carried;
-    const std::int64_t fits = model::largest_chunk(table, config, recipe.lanes, recipe.context,
-                                                   free, model::RunMode::train, recipe.precision);
-    const std::int64_t chunk =
-        std::min(options.chunk > 0 ? engine.chunk(options.chunk) : std::max<std::int64_t>(fits, 1),
-                 recipe.context);
-    const model::MemoryPlan plan = model::plan(table, config, recipe.lanes, recipe.context, chunk,
-                                               model::RunMode::train, recipe.precision);
-    MAMBASE_REQUIRE(plan.total <= free, ErrorCode::out_of_memory,
-                    concat("a step in chunks of ", chunk, " bases takes ", format_bytes(plan.total),
-                           " (", format_bytes(plan.items.front().bytes), " of it for ",
-                           plan.items.front().what, "), free are ", format_bytes(free),
-                           fits > 0 ? concat("; the longest chunk that fits is ", fits)
-                                    : std::string("; not even the shortest chunk fits")));
-    return chunk;
+    return choose_step_chunk(engine, config,
+                             {.lanes = recipe.lanes,
+                              .window = recipe.context,
+                              .mode = model::RunMode::train,
+                              .held = carried},
+                             options.chunk);
 }
 
 class Training {

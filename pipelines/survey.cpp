@@ -1,11 +1,11 @@
 #include "pipelines/survey.hpp"
 
+#include "base/stopwatch.hpp"
 #include "base/text.hpp"
 #include "model/memory_plan.hpp"
 #include "pipelines/lanes.hpp"
 
 #include <algorithm>
-#include <chrono>
 
 namespace mambase::pipelines {
 
@@ -39,10 +39,10 @@ std::string forward_plan(Engine& engine,
         piece.piece.codes.assign(static_cast<std::size_t>(trial), tokenizer.acgt().front());
         piece.piece.first = true;
         piece.piece.last = true;
-        const auto start = std::chrono::steady_clock::now();
+        const Stopwatch watch;
         lanes.add(std::move(piece));
         lanes.flush();
-        seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        seconds = watch.seconds();
     }
     const double all =
         trial > 0 ? seconds * static_cast<double>(bases) / static_cast<double>(trial) : 0.0;
