@@ -10,6 +10,7 @@
 #include "genomics_io/tokenizer.hpp"
 #include "kernels/tensor/buffer.hpp"
 #include "model/model.hpp"
+#include "pipelines/reading.hpp"
 #include "pipelines/runtime.hpp"
 #include "tests/support/synthetic_fasta.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -48,6 +49,10 @@ inline std::string gapped_bases(std::size_t length,
                     std::min(size, length - start), 'N');
     }
     return out;
+}
+
+inline const io::Tokenizer& dna() {
+    return io::Tokenizer::named("dna");
 }
 
 inline std::string mirrored_bases(std::string bases) {
@@ -112,10 +117,9 @@ class PipelineLab {
                 std::for_each_n(values, param.shape.count(), [](float& value) { value *= 50.0F; });
             }
         }
-        const io::Tokenizer& dna = io::Tokenizer::named("dna");
         made.provenance() = model::Provenance{};
-        made.provenance()->tokenizer = dna.name();
-        made.provenance()->tokenizer_hash = dna.hash();
+        made.provenance()->tokenizer = dna().name();
+        made.provenance()->tokenizer_hash = dna().hash();
         made.provenance()->context = context;
         model::save_model(model_dir(), made);
 
@@ -134,6 +138,17 @@ class PipelineLab {
         }
         write_text(file(name), text);
         return file(name);
+    }
+
+    /// Options of a command that reads each record whole.
+    template <class Options>
+    Options whole_reads(const std::vector<std::string>& inputs, const std::string& output) const {
+        Options options;
+        options.model = model_dir();
+        options.reading.inputs = inputs;
+        options.reading.context = pipelines::kWholeContext;
+        options.output = file(output);
+        return options;
     }
 
     pipelines::Runtime runtime(int threads = 1) const {

@@ -30,12 +30,8 @@ namespace {
 constexpr std::int64_t kWidth = 12;  // of the lab's model
 
 EmbedOptions options_for(const test::PipelineLab& lab, const std::string& input) {
-    EmbedOptions options;
-    options.model = lab.model_dir();
-    options.reading.inputs = {input};
-    options.reading.context = kWholeContext;
+    auto options = lab.whole_reads<EmbedOptions>({input}, "out.npy");
     options.reading.gap = 30;
-    options.output = lab.file("out.npy");
     options.dtype = io::RowType::f32;
     return options;
 }

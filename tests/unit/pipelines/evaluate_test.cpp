@@ -17,21 +17,13 @@
 
 using namespace mambase;
 using namespace mambase::pipelines;
+using mambase::test::dna;
 using mambase::test::failure_of;
 
 namespace {
 
-const io::Tokenizer& dna() {
-    return io::Tokenizer::named("dna");
-}
-
 EvaluateOptions options_for(const test::PipelineLab& lab, const std::vector<std::string>& inputs) {
-    EvaluateOptions options;
-    options.model = lab.model_dir();
-    options.reading.inputs = inputs;
-    options.reading.context = kWholeContext;
-    options.output = lab.file("out.tsv");
-    return options;
+    return lab.whole_reads<EvaluateOptions>(inputs, "out.tsv");
 }
 
 /// name -> its fields by column.

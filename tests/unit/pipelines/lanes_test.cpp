@@ -12,13 +12,10 @@
 
 using namespace mambase;
 using namespace mambase::pipelines;
+using mambase::test::dna;
 using mambase::test::failure_of;
 
 namespace {
-
-const io::Tokenizer& dna() {
-    return io::Tokenizer::named("dna");
-}
 
 io::WindowPiece window_of(std::int64_t length, std::uint64_t seed) {
     const std::string bases = test::gapped_bases(static_cast<std::size_t>(length), seed, 0, 1);

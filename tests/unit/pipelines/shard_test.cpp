@@ -90,28 +90,31 @@ std::vector<std::string> shards_of(const test::PipelineLab& lab,
     return outputs;
 }
 
+template <class Options, class Command>
 std::vector<std::string> shards_of(const test::PipelineLab& lab,
-                                   EmbedOptions options,
-                                   std::int64_t count) {
-    return shards_of(lab, count, ".npy",
+                                   Options options,
+                                   std::int64_t count,
+                                   const std::string& suffix,
+                                   const Command& command) {
+    return shards_of(lab, count, suffix,
                      [&](const Shard& shard, const std::string& output, const Runtime& runtime) {
                          options.reading.shard = shard;
                          options.reading.chunk = shard.index == 1 ? 7 : 0;
                          options.output = output;
-                         embed(options, runtime);
+                         command(options, runtime);
                      });
 }
 
 std::vector<std::string> shards_of(const test::PipelineLab& lab,
-                                   EvaluateOptions options,
+                                   const EmbedOptions& options,
                                    std::int64_t count) {
-    return shards_of(lab, count, "",
-                     [&](const Shard& shard, const std::string& output, const Runtime& runtime) {
-                         options.reading.shard = shard;
-                         options.reading.chunk = shard.index == 1 ? 7 : 0;
-                         options.output = output;
-                         evaluate(options, runtime);
-                     });
+    return shards_of(lab, options, count, ".npy", embed);
+}
+
+std::vector<std::string> shards_of(const test::PipelineLab& lab,
+                                   const EvaluateOptions& options,
+                                   std::int64_t count) {
+    return shards_of(lab, options, count, "", evaluate);
 }
 
 void require_same_embeddings(const test::PipelineLab& lab, const EmbedOptions& options) {
