@@ -28,7 +28,6 @@ constexpr std::int64_t kNextReduction = 4;
 constexpr std::int64_t kHeadBytes = 64;
 constexpr std::int64_t kLevelHeadBytes = 24;
 constexpr std::int64_t kTotalsBytes = 40;
-constexpr std::size_t kBlockHeadBytes = 24;
 
 enum class BlockType : std::uint8_t { places = 1, steps = 3 };  // bedGraph, fixedStep
 
