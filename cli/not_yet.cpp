@@ -13,7 +13,6 @@ namespace mambase::cli {
 namespace {
 
 constexpr NotYet kTable[] = {
-    {"classify", "", ""},
     {"variants", "", ""},
     {"state", "", ""},
     {"evaluate", "--circular", ""},
