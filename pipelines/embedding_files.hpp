@@ -51,14 +51,14 @@ nlohmann::ordered_json describe_numbers(const EmbedOptions& options,
                                         const std::optional<ShardFacts>& shard,
                                         const Runtime& runtime);
 
-/// The JSON beside the array: the same with array and rows table (file names), shape and dtype.
-void write_description(const std::string& path,
-                       const EmbedOptions& options,
-                       const EmbedReport& report,
-                       const std::string& model_hash,
-                       const io::Tokenizer& tokenizer,
-                       const std::optional<ShardFacts>& shard,
-                       const Runtime& runtime);
+/// The text of the JSON beside the array: the same with array and rows table (file names), shape
+/// and dtype.
+std::string array_description(const EmbedOptions& options,
+                              const EmbedReport& report,
+                              const std::string& model_hash,
+                              const io::Tokenizer& tokenizer,
+                              const std::optional<ShardFacts>& shard,
+                              const Runtime& runtime);
 
 /// Writes the description, then lets the array appear; the rows table is there. Where that fails,
 /// neither it nor the description stays.
