@@ -13,15 +13,9 @@ namespace mambase::cli {
 namespace {
 
 constexpr NotYet kTable[] = {
-    {"variants", "", ""},
-    {"state", "", ""},
-    {"evaluate", "--circular", ""},
-    {"evaluate", "--states", ""},
-    {"score", "--circular", ""},
-    {"score", "--states", ""},
-    {"score", "--shard", ""},
-    {"embed", "--circular", ""},
-    {"embed", "--states", ""},
+    {"variants", "", ""},         {"state", "", ""},           {"evaluate", "--circular", ""},
+    {"evaluate", "--states", ""}, {"score", "--circular", ""}, {"score", "--states", ""},
+    {"score", "--shard", ""},     {"embed", "--circular", ""}, {"embed", "--states", ""},
 };
 
 bool matches(std::string_view pattern, std::string_view text) {
