@@ -58,10 +58,10 @@ std::string_view nearest_command(std::string_view word) {
 std::span<const Command> command_table() {
     static const std::array table = {
         pretrain_command(),
-        evaluate_command(),
         classify_train_command(),
         classify_predict_command(),
         classify_evaluate_command(),
+        evaluate_command(),
         embed_command(),
         score_command(),
         generate_command(),
