@@ -28,9 +28,13 @@ void add_origin(ordered_json& json,
     }
 }
 
-void write_json(const std::string& path, const ordered_json& json) {
+std::string json_text(const ordered_json& json) {
     constexpr auto replace = ordered_json::error_handler_t::replace;  // of bytes not UTF-8
-    write_text(path, json.dump(2, ' ', false, replace) + "\n");
+    return json.dump(2, ' ', false, replace) + "\n";
+}
+
+void write_json(const std::string& path, const ordered_json& json) {
+    write_text(path, json_text(json));
 }
 
 std::string file_name(const std::string& path) {

@@ -66,13 +66,12 @@ nlohmann::ordered_json describe_numbers(const EmbedOptions& options,
     return json;
 }
 
-void write_description(const std::string& path,
-                       const EmbedOptions& options,
-                       const EmbedReport& report,
-                       const std::string& model_hash,
-                       const io::Tokenizer& tokenizer,
-                       const std::optional<ShardFacts>& shard,
-                       const Runtime& runtime) {
+std::string array_description(const EmbedOptions& options,
+                              const EmbedReport& report,
+                              const std::string& model_hash,
+                              const io::Tokenizer& tokenizer,
+                              const std::optional<ShardFacts>& shard,
+                              const Runtime& runtime) {
     const nlohmann::ordered_json numbers =
         describe_numbers(options, report, model_hash, tokenizer, shard, runtime);
     nlohmann::ordered_json json;
@@ -85,7 +84,7 @@ void write_description(const std::string& path,
             json["rows"] = file_name(report.rows_table);
         }
     }
-    write_json(path, json);
+    return json_text(json);
 }
 
 void remove_beside(const EmbedReport& report) noexcept {

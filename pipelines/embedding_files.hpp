@@ -51,14 +51,14 @@ nlohmann::ordered_json describe_numbers(const EmbedOptions& options,
                                         const std::optional<ShardFacts>& shard,
                                         const Runtime& runtime);
 
-/// The JSON beside the array: the same with array and rows table (file names), shape and dtype.
-void write_description(const std::string& path,
-                       const EmbedOptions& options,
-                       const EmbedReport& report,
-                       const std::string& model_hash,
-                       const io::Tokenizer& tokenizer,
-                       const std::optional<ShardFacts>& shard,
-                       const Runtime& runtime);
+/// The text of the JSON beside the array: the same with array and rows table (file names), shape
+/// and dtype.
+std::string array_description(const EmbedOptions& options,
+                              const EmbedReport& report,
+                              const std::string& model_hash,
+                              const io::Tokenizer& tokenizer,
+                              const std::optional<ShardFacts>& shard,
+                              const Runtime& runtime);
 
 /// What lies beside an array means nothing without it: removes the rows table and the description.
 void remove_beside(const EmbedReport& report) noexcept;

@@ -33,13 +33,11 @@ class ArrayFiles final : public EmbeddingSink {
     }
     void add(const RowSpan& span) override { table_.add(span); }
     void finish(const EmbedReport& report, const std::optional<ShardFacts>& shard) override {
+        const std::string about = array_description(options_, report, origin_.model_hash,
+                                                    origin_.tokenizer, shard, origin_.runtime);
         table_.finish();
         finish_embedding(
-            report,
-            [&] {
-                write_description(report.description, options_, report, origin_.model_hash,
-                                  origin_.tokenizer, shard, origin_.runtime);
-            },
+            report, [&] { write_text(report.description, about); },
             [&] { array_.finish(report.rows); });
     }
 
@@ -114,6 +112,7 @@ class TrackFile final : public EmbeddingSink {
     }
     void add(const RowSpan& span) override { spans_.push_back(span); }
     void finish(const EmbedReport& report, const std::optional<ShardFacts>& shard) override {
+        const std::string about = describe(report, shard);
         const RowSpan* before = nullptr;
         for (const RowSpan& span : spans_) {
             if (before == nullptr || before->contig != span.contig || before->input != span.input) {
@@ -122,6 +121,15 @@ class TrackFile final : public EmbeddingSink {
             before = &span;
             hand_on(span);
         }
+        finish_embedding(
+            report, [&] { write_text(report.description, about); }, [&] { sink_->finish(); });
+    }
+
+  private:
+    static constexpr std::int64_t kBytes = sizeof(float);
+    static constexpr std::int64_t kBlock = std::int64_t{1} << 16;
+
+    std::string describe(const EmbedReport& report, const std::optional<ShardFacts>& shard) const {
         nlohmann::ordered_json about = describe_numbers(options_, report, origin_.model_hash,
                                                         origin_.tokenizer, shard, origin_.runtime);
         about["format"] = "mambase track";
@@ -129,13 +137,8 @@ class TrackFile final : public EmbeddingSink {
         about["value"] = "embedding";
         about["channel"] = *options_.channel;
         about["bin"] = width_;
-        finish_embedding(
-            report, [&] { write_json(report.description, about); }, [&] { sink_->finish(); });
+        return json_text(about);
     }
-
-  private:
-    static constexpr std::int64_t kBytes = sizeof(float);
-    static constexpr std::int64_t kBlock = std::int64_t{1} << 16;
 
     void hand_on(const RowSpan& span) {
         const std::int64_t end = std::min(span.first_row + span.rows(options_.pool), written_);

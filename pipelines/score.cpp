@@ -307,7 +307,7 @@ ScoreReport score(const ScoreOptions& options, const Runtime& runtime) {
         return report;
     }
     report.description = concat(io::track_stem(options.output), ".json");
-    write_score_description(report.description, options, report, hash, tokenizer, runtime);
+    write_text(report.description, score_description(options, report, hash, tokenizer, runtime));
     try {
         sink->finish();
     } catch (...) {  // it means nothing without the values

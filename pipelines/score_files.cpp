@@ -6,12 +6,11 @@
 
 namespace mambase::pipelines {
 
-void write_score_description(const std::string& path,
-                             const ScoreOptions& options,
-                             const ScoreReport& report,
-                             const std::string& model_hash,
-                             const io::Tokenizer& tokenizer,
-                             const Runtime& runtime) {
+std::string score_description(const ScoreOptions& options,
+                              const ScoreReport& report,
+                              const std::string& model_hash,
+                              const io::Tokenizer& tokenizer,
+                              const Runtime& runtime) {
     nlohmann::ordered_json json;
     json["format"] = "mambase track";
     json["format_version"] = 1;
@@ -23,7 +22,7 @@ void write_score_description(const std::string& path,
     json["bases_scored"] = report.scored;
     json["model"] = model_hash;
     add_origin(json, options.reading, report.context, tokenizer, std::nullopt, runtime);
-    write_json(path, json);
+    return json_text(json);
 }
 
 }  // namespace mambase::pipelines

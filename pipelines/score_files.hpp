@@ -9,13 +9,12 @@
 
 namespace mambase::pipelines {
 
-/// The JSON beside the track: format and its version, track (file name), value, unit, strand, bin,
-/// bases scored, model (its hash), and what add_origin() adds.
-void write_score_description(const std::string& path,
-                             const ScoreOptions& options,
-                             const ScoreReport& report,
-                             const std::string& model_hash,
-                             const io::Tokenizer& tokenizer,
-                             const Runtime& runtime);
+/// The text of the JSON beside the track: format and its version, track (file name), value, unit,
+/// strand, bin, bases scored, model (its hash), and what add_origin() adds.
+std::string score_description(const ScoreOptions& options,
+                              const ScoreReport& report,
+                              const std::string& model_hash,
+                              const io::Tokenizer& tokenizer,
+                              const Runtime& runtime);
 
 }  // namespace mambase::pipelines
