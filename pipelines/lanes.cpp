@@ -1,5 +1,7 @@
 #include "pipelines/lanes.hpp"
 
+#include "base/checked_math.hpp"
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -30,8 +32,26 @@ void next_codes(const LaneSlice& slice, std::uint8_t n, std::uint8_t* out) {
 
 }  // namespace
 
+LanePlace LanePacking::add(std::int64_t window) {
+    longest_ = std::max(longest_, window);
+    codes_ += window;
+    const bool crosses = end_ / tile_ != (end_ + window - 1) / tile_;
+    LanePlace place{lanes_ - 1, crosses ? round_up(end_, tile_) : end_};
+    if (lanes_ == 0 || place.at + window > std::max(tile_, longest_)) {
+        place = {lanes_, 0};
+        ++lanes_;
+    }
+    end_ = place.at + window;
+    length_ = std::max(length_, end_);
+    return place;
+}
+
 Lanes::Lanes(Engine& engine, const model::Model& model, std::int64_t chunk, Compute compute)
-    : engine_(engine), model_(model), chunk_(chunk), compute_(std::move(compute)) {}
+    : engine_(engine),
+      model_(model),
+      chunk_(chunk),
+      compute_(std::move(compute)),
+      packing_(engine.run_tile()) {}
 
 void Lanes::add(TaggedPiece piece) {
     const std::int64_t length = length_of(piece.piece);
@@ -43,16 +63,15 @@ void Lanes::add(TaggedPiece piece) {
         run_alone(piece);
         return;
     }
-    const auto lanes = static_cast<std::int64_t>(pending_.size()) + 1;
-    const std::int64_t longest = std::max(pending_longest_, length);
-    // Lanes shorter than the longest are computed through to its end, so no more than half of a
-    // call may be such filling.
-    const bool wasteful = lanes * longest > 2 * (pending_codes_ + length);
-    if (lanes > engine_.most_lanes() || lanes * longest > engine_.rows_together() || wasteful) {
+    LanePacking packing = packing_;
+    LanePlace place = packing.add(length);
+    if (packing.rows() > engine_.rows_together() || packing.is_wasteful()) {
         flush();
+        packing = packing_;
+        place = packing.add(length);
     }
-    pending_longest_ = std::max(pending_longest_, length);
-    pending_codes_ += length;
+    packing_ = packing;
+    places_.push_back(place);
     pending_.push_back(std::move(piece));
 }
 
@@ -62,19 +81,18 @@ void Lanes::flush() {
     }
     std::vector<LaneSlice> slices;
     slices.reserve(pending_.size());
-    for (const TaggedPiece& piece : pending_) {
-        slices.push_back({&piece, 0, length_of(piece.piece)});
+    for (std::size_t i = 0; i < pending_.size(); ++i) {
+        slices.push_back({&pending_[i], 0, length_of(pending_[i].piece), places_[i]});
     }
-    const auto lanes = static_cast<std::int64_t>(slices.size());
-    if (lanes_ && lanes_->lanes() == lanes) {
+    if (lanes_ && lanes_->lanes() == packing_.lanes()) {
         lanes_->reset();
     } else {
-        lanes_.emplace(model_.config(), lanes, engine_.queue());
+        lanes_.emplace(model_.config(), packing_.lanes(), engine_.queue());
     }
-    call(slices, pending_longest_, *lanes_);
+    call(slices, packing_.length(), *lanes_);
     pending_.clear();
-    pending_longest_ = 0;
-    pending_codes_ = 0;
+    places_.clear();
+    packing_ = LanePacking(engine_.run_tile());
 }
 
 void Lanes::run_alone(const TaggedPiece& piece) {
@@ -86,34 +104,38 @@ void Lanes::run_alone(const TaggedPiece& piece) {
     }
     const std::int64_t length = length_of(piece.piece);
     for (std::int64_t offset = 0; offset < length; offset += chunk_) {
-        const LaneSlice slice{&piece, offset, std::min(chunk_, length - offset)};
+        const LaneSlice slice{&piece, offset, std::min(chunk_, length - offset), {}};
         call({&slice, 1}, slice.count, *carried_);
     }
 }
 
-void Lanes::call(std::span<const LaneSlice> lanes, std::int64_t length, model::StateBank& bank) {
-    const auto batch = static_cast<std::int64_t>(lanes.size());
+void Lanes::call(std::span<const LaneSlice> slices, std::int64_t length, model::StateBank& bank) {
+    const std::int64_t lanes = bank.lanes();
     const StepMemory::Scope device_scope(engine_.step());
     const StepMemory::Scope host_scope(engine_.host());
-    const TensorView ids = engine_.host().take(DType::u8, {batch, length});
-    const TensorView valid = engine_.host().take(DType::i64, {batch});
+    const TensorView ids = engine_.host().take(DType::u8, {lanes, length});
+    const TensorView segment = engine_.host().take(DType::i32, {lanes, length});
+    const TensorView valid = engine_.host().take(DType::i64, {lanes});
     const auto id = ids.as<std::uint8_t, 2>();
-    const auto counts = valid.as<std::int64_t, 1>();
-    for (std::int64_t b = 0; b < batch; ++b) {
-        const LaneSlice& slice = lanes[static_cast<std::size_t>(b)];
+    const auto segments = segment.as<std::int32_t, 2>();
+    const auto ends = valid.as<std::int64_t, 1>();
+    // Positions between two windows go on with the first one's segment, and nobody asks for them.
+    std::fill_n(&id(0), ids.count(), std::uint8_t{0});
+    for (const LaneSlice& slice : slices) {
+        const auto [lane, at] = slice.place;
         const std::uint8_t* codes = slice.source->piece.codes.data() + slice.offset;
-        std::uint8_t* row = &id(b);
-        for (std::int64_t t = 0; t < slice.count; ++t) {
-            row[t] = codes[t] & kIdBits;
-        }
-        std::fill(row + slice.count, row + length, std::uint8_t{0});
-        counts(b) = slice.count;
+        std::transform(codes, codes + slice.count, &id(lane, at),
+                       [](std::uint8_t code) { return static_cast<std::uint8_t>(code & kIdBits); });
+        const auto number = static_cast<std::int32_t>(&slice - slices.data());
+        std::fill(&segments(lane, at), &segments(lane) + length, number);
+        ends(lane) = at + slice.count;
     }
     ops::Context& context = engine_.context();
+    const bool shared = static_cast<std::int64_t>(slices.size()) > lanes;
     compute_({.ids = ops::on_device(context, ids),
               .valid = ops::on_device(context, valid),
-              .segment = {}},
-             bank, lanes);
+              .segment = shared ? ops::on_device(context, segment) : ConstTensorView()},
+             bank, slices);
 }
 
 namespace {
@@ -124,22 +146,21 @@ void compute_hidden(Engine& engine,
                     const HiddenLanes::Sink& sink,
                     const model::Chunk& chunk,
                     model::StateBank& bank,
-                    std::span<const LaneSlice> lanes) {
+                    std::span<const LaneSlice> slices) {
     const StepMemory::Scope device_scope(engine.step());
     const StepMemory::Scope host_scope(engine.host());
     const TensorView hidden = engine.step().take(
         DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), model.config().d_model});
     model::forward_hidden(engine.context(), model, chunk, bank, layer, hidden);
     const auto rows = ops::on_host(engine.context(), hidden).as<const float, 3>();
-    for (std::size_t b = 0; b < lanes.size(); ++b) {
-        const LaneSlice& slice = lanes[b];
+    for (const LaneSlice& slice : slices) {
         const io::WindowPiece& piece = slice.source->piece;
         const std::int64_t start = piece.begin + slice.offset;
         const std::int64_t begin = std::max(piece.score_begin, start);
         const std::int64_t end = std::min(piece.score_end, start + slice.count);
         if (begin < end) {
             sink({*slice.source, begin, end - begin,
-                  &rows(static_cast<std::int64_t>(b), begin - start),
+                  &rows(slice.place.lane, slice.place.at + begin - start),
                   piece.codes.data() + (begin - piece.begin)});
         }
     }
@@ -168,23 +189,22 @@ io::Interval scored_part(const LaneSlice& slice) {
     return {begin - first_target, std::max(begin, end) - first_target};
 }
 
-void fill_targets(std::span<const LaneSlice> lanes,
+void fill_targets(std::span<const LaneSlice> slices,
                   const io::Tokenizer& tokenizer,
                   const Targets& views) {
     const auto codes = views.codes.as<std::uint8_t, 2>();
     const auto targets = views.ids.as<std::uint8_t, 2>();
     const auto weight = views.weight.as<float, 2>();
-    for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
-        const LaneSlice& slice = lanes[lane];
-        const auto b = static_cast<std::int64_t>(lane);
+    std::fill_n(&targets(0), views.ids.count(), tokenizer.n());
+    std::fill_n(&weight(0), views.weight.count(), 0.0F);
+    for (const LaneSlice& slice : slices) {
+        const auto [lane, at] = slice.place;
         const io::Interval scored = scored_part(slice);
-        next_codes(slice, tokenizer.n(), &codes(b));
-        std::fill(&codes(b) + slice.count, &codes(b) + codes.extent[1], tokenizer.n());
-        for (std::int64_t t = 0; t < codes.extent[1]; ++t) {
-            const std::uint8_t code = codes(b, t);
-            const bool counts = t >= scored.begin && t < scored.end && tokenizer.is_acgt(code);
-            targets(b, t) = code & kIdBits;
-            weight(b, t) = counts ? 1.0F : 0.0F;
+        next_codes(slice, tokenizer.n(), &codes(lane, at));
+        for (std::int64_t t = scored.begin; t < scored.end; ++t) {
+            const std::uint8_t code = codes(lane, at + t);
+            targets(lane, at + t) = code & kIdBits;
+            weight(lane, at + t) = tokenizer.is_acgt(code) ? 1.0F : 0.0F;
         }
     }
 }
@@ -195,14 +215,14 @@ void compute_losses(Engine& engine,
                     const LossLanes::Sink& sink,
                     const model::Chunk& chunk,
                     model::StateBank& bank,
-                    std::span<const LaneSlice> lanes) {
+                    std::span<const LaneSlice> slices) {
     const std::int64_t batch = chunk.ids.extent(0);
     const std::int64_t length = chunk.ids.extent(1);
     ops::Context& context = engine.context();
     const StepMemory::Scope device_scope(engine.step());
     const StepMemory::Scope host_scope(engine.host());
     const Targets targets(engine.host(), batch, length);
-    fill_targets(lanes, tokenizer, targets);
+    fill_targets(slices, tokenizer, targets);
     const std::array<std::uint8_t, 4> acgt = tokenizer.acgt();
     const TensorView loss = engine.step().take(DType::f64, {batch, length});
     const TensorView best = engine.step().take(DType::u8, {batch, length});
@@ -215,15 +235,14 @@ void compute_losses(Engine& engine,
          .best = best});
     const auto nats = ops::on_host(context, loss).as<const double, 2>();
     const auto likeliest = ops::on_host(context, best).as<const std::uint8_t, 2>();
-    for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
-        const auto b = static_cast<std::int64_t>(lane);
-        const LaneSlice& slice = lanes[lane];
+    for (const LaneSlice& slice : slices) {
         const io::Interval scored = scored_part(slice);
+        const std::int64_t lane = slice.place.lane;
+        const std::int64_t at = slice.place.at + scored.begin;
         if (scored.size() > 0) {
             sink({*slice.source, slice.source->piece.begin + slice.offset + 1 + scored.begin,
-                  scored.size(), &targets.codes.as<std::uint8_t, 2>()(b, scored.begin),
-                  &targets.weight.as<float, 2>()(b, scored.begin), &nats(b, scored.begin),
-                  &likeliest(b, scored.begin)});
+                  scored.size(), &targets.codes.as<std::uint8_t, 2>()(lane, at),
+                  &targets.weight.as<float, 2>()(lane, at), &nats(lane, at), &likeliest(lane, at)});
         }
     }
 }
@@ -232,14 +251,14 @@ void compute_losses(Engine& engine,
 
 HiddenLanes::HiddenLanes(
     Engine& engine, const model::Model& model, std::int64_t chunk, std::int64_t layer, Sink sink)
-    : lanes_(
-          engine,
-          model,
-          chunk,
-          [&engine, &model, layer, sink = std::move(sink)](
-              const model::Chunk& piece, model::StateBank& bank, std::span<const LaneSlice> lanes) {
-              compute_hidden(engine, model, layer, sink, piece, bank, lanes);
-          }) {}
+    : lanes_(engine,
+             model,
+             chunk,
+             [&engine, &model, layer, sink = std::move(sink)](const model::Chunk& piece,
+                                                              model::StateBank& bank,
+                                                              std::span<const LaneSlice> slices) {
+                 compute_hidden(engine, model, layer, sink, piece, bank, slices);
+             }) {}
 
 LossLanes::LossLanes(Engine& engine,
                      const model::Model& model,
@@ -250,9 +269,10 @@ LossLanes::LossLanes(Engine& engine,
           engine,
           model,
           chunk,
-          [&engine, &model, &tokenizer, sink = std::move(sink)](
-              const model::Chunk& piece, model::StateBank& bank, std::span<const LaneSlice> lanes) {
-              compute_losses(engine, model, tokenizer, sink, piece, bank, lanes);
+          [&engine, &model, &tokenizer, sink = std::move(sink)](const model::Chunk& piece,
+                                                                model::StateBank& bank,
+                                                                std::span<const LaneSlice> slices) {
+              compute_losses(engine, model, tokenizer, sink, piece, bank, slices);
           }) {}
 
 }  // namespace mambase::pipelines
