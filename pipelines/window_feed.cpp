@@ -8,7 +8,9 @@ namespace mambase::pipelines {
 
 namespace {
 
-/// Pieces that wait; each holds up to twice the context.
+/// Deliveries change threads together, so that short reads do not each wait for a thread to wake:
+/// as many as have so many codes, or one longer piece.
+constexpr std::size_t kCodesTogether = std::size_t{1} << 15;
 constexpr std::size_t kQueued = 8;
 
 }  // namespace
@@ -42,9 +44,12 @@ WindowFeed::~WindowFeed() {
 }
 
 bool WindowFeed::next(Delivery& delivery) {
-    std::optional<Delivery> item = queue_.pop();
-    if (item) {
-        delivery = std::move(*item);
+    if (next_ == taken_.size()) {
+        taken_ = queue_.pop().value_or(Deliveries());
+        next_ = 0;
+    }
+    if (next_ < taken_.size()) {
+        delivery = std::move(taken_[next_++]);
         return true;
     }
     if (failure_) {
@@ -63,7 +68,13 @@ void WindowFeed::read_all(std::int64_t count, const std::function<Reading(std::i
     } catch (...) {
         failure_ = std::current_exception();
     }
+    hand_over();
     queue_.close();
+}
+
+bool WindowFeed::hand_over() {
+    codes_filled_ = 0;
+    return filling_.empty() || queue_.push(std::exchange(filling_, {}));
 }
 
 bool WindowFeed::read_one(std::int64_t index, Reading reading) {
@@ -76,11 +87,13 @@ bool WindowFeed::read_one(std::int64_t index, Reading reading) {
         more = reader.next(piece);
         delivery.ended = reader.take_summaries();
         if (more) {
+            codes_filled_ += piece.codes.size();
             delivery.piece = std::move(piece);
         } else {
             delivery.skipped = reader.skipped();
         }
-        if (!queue_.push(std::move(delivery))) {
+        filling_.push_back(std::move(delivery));
+        if (codes_filled_ >= kCodesTogether && !hand_over()) {
             return false;
         }
     }

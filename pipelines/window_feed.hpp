@@ -59,12 +59,20 @@ class WindowFeed {
     bool next(Delivery& delivery);
 
   private:
+    using Deliveries = std::vector<Delivery>;
+
+    // Of the reader's thread.
     void read_all(std::int64_t count, const std::function<Reading(std::int64_t)>& make);
     bool read_one(std::int64_t index, Reading reading);
+    bool hand_over();
 
     const io::Tokenizer& tokenizer_;
     const io::WindowOptions windows_;
-    BoundedQueue<Delivery> queue_;
+    Deliveries filling_;            // of the reader's thread
+    std::size_t codes_filled_ = 0;  //
+    Deliveries taken_;
+    std::size_t next_ = 0;  // of taken_
+    BoundedQueue<Deliveries> queue_;
     std::exception_ptr failure_;  // written before the queue closes, read after
     std::jthread reader_;
 };
