@@ -134,6 +134,15 @@ void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading) {
                    context = parse_size(text, SizeUnits::decimal);
                    MAMBASE_REQUIRE(*context >= 1, ErrorCode::usage, "must be at least 1, or whole");
                });
+    add_parsed(app, "--circular", "NAME[,...]|all",
+               "Records that are circles: the bases before the first one are the last ones, on the "
+               "reverse strand likewise; they are read first, for context alone",
+               [&circular = reading.circular](const std::string& text) {
+                   for (const std::string_view name : split(text, ',')) {
+                       MAMBASE_REQUIRE(!name.empty(), ErrorCode::usage, "a name is empty");
+                       circular.emplace_back(name);
+                   }
+               });
     add_count(app, "--gap", reading.gap,
               "A run of at least INT bases other than A, C, G, T ends the record for the model");
     declare_chunk(app, reading.chunk, concat("Bases held at once, default ", reading.chunk));

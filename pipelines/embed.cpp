@@ -44,6 +44,7 @@ class EmbedRun {
           windows_(windows),
           plan_(plan),
           table_(table),
+          circles_(plan.circles),
           width_(model.config().d_model),
           progress_(runtime.observer, both_strands(options.strand) ? 2 * plan.bases : plan.bases) {}
 
@@ -58,6 +59,7 @@ class EmbedRun {
             }
             close_before(end_span());
         }
+        circles_.require_met();
     }
 
     std::int64_t bases_read() const { return progress_.done(); }
@@ -93,7 +95,7 @@ class EmbedRun {
         Readable readable;
         readable.make = [this, &input, first_span](std::int64_t i, io::Strand strand) {
             const RowSpan& of = input.spans[static_cast<std::size_t>(i - first_span)];
-            return read_part(*input.fasta, of.contig, of.bases, strand, windows_);
+            return read_part(*input.fasta, of.contig, of.bases, strand, windows_, circles_);
         };
         for (const io::Interval group : input.groups) {
             readable.spans = {first_span + group.begin, first_span + group.end};
@@ -118,8 +120,9 @@ class EmbedRun {
                 append({record.name, record.index, record.length, {0, record.length}, 0});
             }
             readable.spans.end = end_span();
-            readable.make = [&spool](std::int64_t, io::Strand strand) {
-                return Reading{spool.read(strand), strand, std::nullopt};
+            readable.make = [this, &spool](std::int64_t, io::Strand strand) {
+                return Reading{io::with_circles(spool.read(strand), circles_, windows_), strand,
+                               std::nullopt};
             };
             if (both_strands(options_.strand)) {
                 run_both(readable, array);
@@ -186,7 +189,7 @@ class EmbedRun {
         WindowFeed feed(
             1,
             [this, &input](std::int64_t) {
-                return read_file(input.path, options_.reading.read_options());
+                return read_file(input.path, options_.reading.read_options(), windows_, circles_);
             },
             tokenizer_, windows_);
         compute(feed, io::Strand::forward, true, to(array), [&](const Delivery& delivery) {
@@ -269,6 +272,7 @@ class EmbedRun {
     const io::WindowOptions& windows_;
     const EmbedPlan& plan_;
     RowsTable& table_;
+    io::Circles circles_;
     std::int64_t width_;
     Progress progress_;
     std::deque<RowSpan> spans_;  // from number closed_ on

@@ -97,9 +97,12 @@ void plan_indexed(EmbedPlan& plan,
         *plan.rows += rows;
     }
     const bool both = both_strands(options.strand);
+    for (const io::Contig& contig : input.fasta->contigs()) {
+        plan.circles.has(contig.name);
+    }
     for (const RowSpan& span : input.spans) {
-        const io::Interval part =
-            io::read_interval(span.bases.begin, span.bases.end, span.length, windows);
+        const io::Interval part = io::read_interval(span.bases.begin, span.bases.end, span.length,
+                                                    windows, plan.circles.has(span.name));
         plan.bases += span.bases.size();
         plan.computed += (both ? 2 : 1) * bases_computed(part.size(), windows.context);
     }
@@ -192,6 +195,7 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
                          const io::WindowOptions& windows,
                          const Observer& observer) {
     EmbedPlan plan;
+    plan.circles = io::Circles(options.reading.circular);
     plan.rows = 0;
     plan.dim = options.strand == StrandChoice::concat ? 2 * width : width;
     for (const std::string& path : options.reading.inputs) {
@@ -214,6 +218,12 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
         } else {
             plan_swept(plan, input, options, width, windows);
         }
+    }
+    const bool all_known =
+        std::all_of(plan.inputs.begin(), plan.inputs.end(),
+                    [](const InputPlan& input) { return input.fasta.has_value(); });
+    if (all_known) {
+        plan.circles.require_met();
     }
     return plan;
 }

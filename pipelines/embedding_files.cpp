@@ -50,6 +50,9 @@ void write_description(const std::string& path,
     json["context"] =
         report.context == kWholeContext ? ordered_json("whole") : ordered_json(report.context);
     json["gap"] = options.reading.gap;
+    if (!options.reading.circular.empty()) {
+        json["circular"] = options.reading.circular;
+    }
     json["tokenizer"] = {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}};
     json["version"] = runtime.version;
     if (!runtime.no_pg) {

@@ -130,10 +130,12 @@ struct Work {
     std::optional<io::IndexedFasta> fasta;  // with regions
     std::vector<io::Region> regions;        // every base once
     std::vector<std::int64_t> contig_of;    // number of the contig of each region
+    io::Circles circles;
 };
 
 Work plan_work(const ReadingOptions& options, const Observer& observer) {
     Work work;
+    work.circles = io::Circles(options.circular);
     for (const std::string& path : options.inputs) {
         if (path != "-" && !exists(path)) {
             throw Error(ErrorCode::not_found, "no such file").at(path);
@@ -143,6 +145,7 @@ Work plan_work(const ReadingOptions& options, const Observer& observer) {
         return work;
     }
     work.fasta = io::IndexedFasta::open(options.inputs.front(), options.read_options(), observer);
+    note_contigs(work.fasta->contigs(), work.circles);
     work.regions = joined(resolve_regions(options, work.fasta->contigs()));
     std::int64_t contig = -1;
     for (std::size_t i = 0; i < work.regions.size(); ++i) {
@@ -197,17 +200,17 @@ std::optional<MarkovBaseline> fit_baseline(const EvaluateOptions& options,
     return baseline;
 }
 
-Reading make_reading(const Work& work,
+Reading make_reading(Work& work,
                      const ReadingOptions& options,
                      const io::WindowOptions& windows,
                      std::int64_t index) {
     const auto i = static_cast<std::size_t>(index);
     if (!work.fasta) {
-        return read_file(options.inputs[i], options.read_options());
+        return read_file(options.inputs[i], options.read_options(), windows, work.circles);
     }
     const io::Region& region = work.regions[i];
     return read_part(*work.fasta, region.contig, {region.begin, region.end}, io::Strand::forward,
-                     windows);
+                     windows, work.circles);
 }
 
 /// Hands every piece to `take`, tagged with the number of its contig. Returns the bases read.
@@ -286,7 +289,7 @@ EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) 
     EvaluateReport report;
     report.context = choose_context(model, reading, runtime.observer);
     const io::WindowOptions windows = window_options(reading, report.context, chunk);
-    const Work work = plan_work(reading, runtime.observer);
+    Work work = plan_work(reading, runtime.observer);
     if (options.dry_run) {
         report.plan = plan_text(engine, model, tokenizer, work, reading, report.context);
         return report;
@@ -312,6 +315,7 @@ EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) 
     });
     lanes.flush();
     sums.close_all();
+    work.circles.require_met();
 
     report.all = sums.all();
     report.contigs = sums.contigs();

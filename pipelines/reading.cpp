@@ -129,6 +129,13 @@ std::vector<io::Region> resolve_regions(const ReadingOptions& options,
     return regions;
 }
 
+void note_contigs(const std::vector<io::Contig>& contigs, io::Circles& circles) {
+    for (const io::Contig& contig : contigs) {
+        circles.has(contig.name);
+    }
+    circles.require_met();
+}
+
 void tell_letters(const io::RecordSummary& record, const Observer& observer) {
     if (record.length == 0) {
         observer.warning(concat(record.name, ": no bases"));

@@ -2,6 +2,7 @@
 // Letters, gaps, context and strands are as genomics_io/window.hpp says.
 #pragma once
 
+#include "genomics_io/circular.hpp"
 #include "genomics_io/coordinates.hpp"
 #include "genomics_io/indexed_fasta.hpp"
 #include "genomics_io/region.hpp"
@@ -27,6 +28,7 @@ struct ReadingOptions {
     std::vector<std::string> regions;     // "chr", "chr:5", "chr:1,001-2,000"; one indexable input
     std::string bed;                      // intervals, after those of `regions`
     std::optional<std::int64_t> context;  // N or kWholeContext; empty: the model's validated one
+    std::vector<std::string> circular;    // names of records that are circles; or "all"
     std::int64_t gap = 1000;              // bases not A, C, G, T that end a run
     std::int64_t chunk = 0;               // bases of a window held at once; 0: as suits the device.
                                           // Changes no result
@@ -66,6 +68,10 @@ io::WindowOptions window_options(const ReadingOptions& options,
 /// io::parse_region and io::read_bed.
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs);
+
+/// Tells `circles` of all contigs of a file that is read by regions. Error{not_found} where one
+/// that should be circular is not there.
+void note_contigs(const std::vector<io::Contig>& contigs, io::Circles& circles);
 
 /// What a reader should know of a record: no bases (a warning), IUPAC codes that read as N.
 void tell_letters(const io::RecordSummary& record, const Observer& observer);

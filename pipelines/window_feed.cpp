@@ -19,15 +19,31 @@ Reading read_file(const std::string& path, const io::ReadOptions& options) {
     return {io::open_sequences(path, options), io::Strand::forward, std::nullopt};
 }
 
+Reading read_file(const std::string& path,
+                  const io::ReadOptions& options,
+                  const io::WindowOptions& windows,
+                  io::Circles& circles) {
+    Reading reading = read_file(path, options);
+    reading.source = io::with_circles(std::move(reading.source), circles, windows);
+    return reading;
+}
+
 Reading read_part(const io::IndexedFasta& fasta,
                   std::int64_t contig,
                   io::Interval asked,
                   io::Strand strand,
-                  const io::WindowOptions& windows) {
-    const std::int64_t length = fasta.contigs()[static_cast<std::size_t>(contig)].length;
-    const io::Interval score = strand == io::Strand::forward ? asked : io::mirrored(asked, length);
-    const io::Interval read = io::read_interval(score.begin, score.end, length, windows);
-    return {fasta.read(contig, read.begin, read.end, strand), strand, score};
+                  const io::WindowOptions& windows,
+                  io::Circles& circles) {
+    const io::Contig& record = fasta.contigs()[static_cast<std::size_t>(contig)];
+    const bool is_circle = circles.has(record.name) && asked.size() > 0;
+    const io::Interval score =
+        strand == io::Strand::forward ? asked : io::mirrored(asked, record.length);
+    const io::Interval read =
+        io::read_interval(score.begin, score.end, record.length, windows, is_circle);
+    const auto part = [fasta, contig, strand](io::Interval of) {
+        return fasta.read(contig, of.begin, of.end, strand);
+    };
+    return {is_circle ? io::read_round(part, record.length, read) : part(read), strand, score};
 }
 
 WindowFeed::WindowFeed(std::int64_t count,

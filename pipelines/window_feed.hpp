@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/bounded_queue.hpp"
+#include "genomics_io/circular.hpp"
 #include "genomics_io/indexed_fasta.hpp"
 #include "genomics_io/source.hpp"
 #include "genomics_io/tokenizer.hpp"
@@ -28,12 +29,18 @@ struct Reading {
 
 /// All records of a file of any format, forward.
 Reading read_file(const std::string& path, const io::ReadOptions& options);
+/// The same, round those that are circles.
+Reading read_file(const std::string& path,
+                  const io::ReadOptions& options,
+                  const io::WindowOptions& windows,
+                  io::Circles& circles);
 /// The forward interval `asked` of a contig, on either strand, with what must be read around it.
 Reading read_part(const io::IndexedFasta& fasta,
                   std::int64_t contig,
                   io::Interval asked,
                   io::Strand strand,
-                  const io::WindowOptions& windows);
+                  const io::WindowOptions& windows,
+                  io::Circles& circles);
 
 struct Delivery {
     std::int64_t reading = 0;              // index of the reading
