@@ -9,6 +9,7 @@
 #include "kernels/ops/linear.hpp"
 #include "kernels/ops/op_table.hpp"
 #include "kernels/ops/rms_norm.hpp"
+#include "kernels/ops/selective_scan.hpp"
 #include "model/forward.hpp"
 #include "model/mamba_block.hpp"
 
@@ -18,6 +19,21 @@
 namespace mambase::model {
 
 namespace {
+
+// Of all chunks together; what it does not hold is computed again.
+constexpr std::int64_t kMostScanStarts = std::int64_t{1} << 29;
+
+/// Of a layer and chunk.
+std::int64_t scan_starts_bytes(const ops::OpTable& table,
+                               const ModelConfig& config,
+                               std::int64_t lanes,
+                               std::int64_t chunk) {
+    return ops::selective_scan_starts_bytes(table, lanes, chunk, config.d_inner, config.d_state);
+}
+
+TensorView of_layer(TensorView scan_starts, std::int64_t layer) {
+    return scan_starts.slice(0, layer, layer + 1).reshape({scan_starts.extent(1)});
+}
 
 /// One chunk of the batch, positions [lo, hi).
 TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) {
@@ -37,7 +53,11 @@ class ChunkPass {
           layout_(model.config(), batch.ids.extent(0)) {}
 
     /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
-    void forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum);
+    /// scan_starts: of the chunk's first run, optional.
+    void forward(ConstTensorView states_in,
+                 TensorView states_out,
+                 TensorView loss_sum,
+                 TensorView scan_starts);
     /// dstates_out: absent for the last chunk, which nothing follows; dstates_in: absent for the
     /// first, since no gradient is asked for of the initial states. The two may be one.
     void backward(ConstTensorView states_in,
@@ -65,7 +85,10 @@ class ChunkPass {
     TensorView logits_;
 };
 
-void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, TensorView loss_sum) {
+void ChunkPass::forward(ConstTensorView states_in,
+                        TensorView states_out,
+                        TensorView loss_sum,
+                        TensorView scan_starts) {
     const ModelConfig& config = model_.config();
     const std::int64_t lanes = batch_.ids.extent(0);
     const std::int64_t length = batch_.ids.extent(1);
@@ -77,6 +100,10 @@ void ChunkPass::forward(ConstTensorView states_in, TensorView states_out, Tensor
         const bool first = layer == 0;
         BlockValues values = BlockValues::take(context_, config, lanes, length, true);
         values.residual = first ? embedded : rows(DType::f32, config.d_model);
+        if (scan_starts) {
+            values.starts = of_layer(scan_starts, layer);
+            values.has_starts = true;
+        }
         BlockStates states{layout_.conv(states_in, layer), layout_.ssm(states_in, layer), {}, {}};
         if (states_out) {
             states.conv_out = layout_.conv(states_out, layer);
@@ -165,16 +192,18 @@ void ChunkPass::backward(ConstTensorView states_in,
         context_, {.ids = batch_.ids, .dy = dstream, .dtable = gradients.of(params_.embedding())});
 }
 
-/// Chunk by chunk without keeping anything but the loss; the states go on in `bank`.
+/// Chunk by chunk without keeping anything but the loss, and `scan_starts` if given; the states go
+/// on in `bank`.
 void read_chunk(ops::Context& context,
                 const Model& model,
                 const TrainBatch& batch,
                 StateBank& bank,
+                TensorView scan_starts,
                 TensorView loss_sum) {
     const StepMemory::Scope scope(context.step);
     const TensorView logits = context.step.take(
         DType::f32, {batch.ids.extent(0), batch.ids.extent(1), model.config().vocab_size});
-    forward_logits(context, model, {batch.ids, {}, {}, true}, bank, logits);
+    forward_logits(context, model, {batch.ids, {}, {}, true, scan_starts}, bank, logits);
     ops::cross_entropy_forward(context, {.logits = logits,
                                          .targets = batch.targets,
                                          .weight = batch.weight,
@@ -257,6 +286,15 @@ double Gradients::norm(ops::Context& context) const {
     return std::sqrt(total);
 }
 
+std::int64_t chunks_with_scan_starts(const ops::OpTable& table,
+                                     const ModelConfig& config,
+                                     std::int64_t lanes,
+                                     std::int64_t length,
+                                     std::int64_t chunk) {
+    const std::int64_t bytes = config.n_layer * scan_starts_bytes(table, config, lanes, chunk);
+    return bytes > 0 ? std::min(ceil_div(length, chunk) - 1, kMostScanStarts / bytes) : 0;
+}
+
 double training_step(ops::Context& context,
                      const Model& model,
                      const TrainBatch& batch,
@@ -277,6 +315,19 @@ double training_step(ops::Context& context,
     const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
     const TensorView loss_sum = context.step.take(DType::f64, {states.lanes()});
     zero(context.queue, loss_sum);
+    const std::int64_t with_starts =
+        chunks_with_scan_starts(context.table, model.config(), states.lanes(), length, step);
+    const TensorView scan_starts =
+        with_starts > 0
+            ? context.step.take(DType::u8, {with_starts, model.config().n_layer,
+                                            scan_starts_bytes(context.table, model.config(),
+                                                              states.lanes(), step)})
+            : TensorView();
+    const auto scan_starts_of = [&](std::int64_t k) {
+        return k < with_starts ? scan_starts.slice(0, k, k + 1)
+                                     .reshape({scan_starts.extent(1), scan_starts.extent(2)})
+                               : TensorView();
+    };
     const auto start_of = [&](std::int64_t k) {
         return starts.slice(0, k, k + 1).reshape({states.layout().count()});
     };
@@ -286,7 +337,7 @@ double training_step(ops::Context& context,
     for (std::int64_t k = 0; k < chunks; ++k) {
         states.snapshot(start_of(k));
         if (k + 1 < chunks) {  // the last one is run below, with its backward
-            read_chunk(context, model, batch_of(k), states, loss_sum);
+            read_chunk(context, model, batch_of(k), states, scan_starts_of(k), loss_sum);
         }
     }
     for (std::int64_t k = chunks - 1; k >= 0; --k) {
@@ -295,7 +346,7 @@ double training_step(ops::Context& context,
         const TrainBatch part = batch_of(k);
         ChunkPass pass(context, model, part);
         pass.forward(start_of(k), last ? states.values() : TensorView(),
-                     last ? loss_sum : TensorView());
+                     last ? loss_sum : TensorView(), scan_starts_of(k));
         if (last) {
             states.require_finite(context);
         }

@@ -27,19 +27,27 @@ void run_blocks(ops::Context& context,
                 const Stream& stream) {
     const std::int64_t lanes = chunk.ids.extent(0);
     const std::int64_t length = chunk.ids.extent(1);
-    ops::embedding_forward(context,
-                           {.ids = chunk.ids,
-                            .table = model.params()[model.params().embedding()].value.view(),
-                            .y = stream.residual});
+    const ConstTensorView table = model.params()[model.params().embedding()].value.view();
+    ops::embedding_forward(context, {.ids = chunk.ids, .table = table, .y = stream.residual});
     const StepMemory::Scope scope(context.step);
     BlockValues values = BlockValues::take(context, model.config(), lanes, length, false);
+    const bool fewer_tokens = model.config().vocab_size < lanes * length;
     for (std::int64_t layer = 0; layer < blocks; ++layer) {
         const BlockStates states{bank.conv(layer), bank.ssm(layer), bank.conv(layer),
                                  bank.ssm(layer)};
-        values.residual = layer == 0 ? TensorView() : stream.residual;
-        MambaBlock(model, layer)
-            .forward(context, layer == 0 ? TensorView() : stream.added, stream.residual,
-                     chunk.valid, chunk.segment, chunk.for_training, values, states, stream.added);
+        const MambaBlock block(model, layer);
+        const bool first = layer == 0;
+        const bool looked_up = first && fewer_tokens;
+        if (looked_up) {
+            block.project_tokens(context, chunk.ids, table, values.xz);
+        }
+        values.residual = first ? TensorView() : stream.residual;
+        values.starts = chunk.scan_starts ? chunk.scan_starts.slice(0, layer, layer + 1)
+                                                .reshape({chunk.scan_starts.extent(1)})
+                                          : TensorView();
+        block.forward(context, first ? TensorView() : stream.added,
+                      looked_up ? TensorView() : stream.residual, chunk.valid, chunk.segment,
+                      chunk.for_training, values, states, stream.added);
     }
     bank.require_finite(context);
 }
@@ -92,7 +100,7 @@ void forward_hidden(ops::Context& context,
                                     .residual_in = stream.residual,
                                     .weight = params[params.norm_f()].value.view(),
                                     .eps = config.norm_eps,
-                                    .residual_out = normed ? stream.residual : hidden,
+                                    .residual_out = normed ? TensorView() : hidden,
                                     .y = normed ? hidden : rows(context.activations),
                                     .rstd = {}});
 }

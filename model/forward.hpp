@@ -16,10 +16,11 @@ inline constexpr std::int64_t kLastLayer = -1;
 /// T positions of B lanes, on the context's device; any T >= 0. How a record is cut into chunks
 /// does not change a bit of what comes out (on a device: chunks of whole gradient tiles).
 struct Chunk {
-    ConstTensorView ids;        // [B,T] u8, each below V
-    ConstTensorView valid;      // [B]   i64, optional: positions that count, default T
-    ConstTensorView segment;    // [B,T] i32, optional: the state resets where it changes
-    bool for_training = false;  // as ops::SelectiveScan has it
+    ConstTensorView ids;          // [B,T] u8, each below V
+    ConstTensorView valid;        // [B]   i64, optional: positions that count, default T
+    ConstTensorView segment;      // [B,T] i32, optional: the state resets where it changes
+    bool for_training = false;    // as ops::SelectiveScan has it
+    TensorView scan_starts = {};  // [L,bytes] u8, optional, in training: SelectiveScan::starts
 };
 
 /// Runs one chunk from the states in `bank`, which go on to after the chunk (through every layer

@@ -1,6 +1,7 @@
 #include "model/mamba_block.hpp"
 
 #include "kernels/ops/causal_conv1d.hpp"
+#include "kernels/ops/embedding.hpp"
 #include "kernels/ops/linear.hpp"
 #include "kernels/ops/rms_norm.hpp"
 #include "kernels/ops/selective_scan.hpp"
@@ -69,6 +70,31 @@ MambaBlock::MambaBlock(const Model& model, std::int64_t layer)
       weights_(views_of<ConstTensorView>(
           at_, config_, [&](std::size_t index) { return model.params()[index].value.view(); })) {}
 
+void MambaBlock::project_tokens(ops::Context& context,
+                                ConstTensorView ids,
+                                ConstTensorView table,
+                                TensorView xz) const {
+    const StepMemory::Scope scope(context.step);
+    const std::int64_t tokens = table.extent(0);
+    const auto rows = [&](std::int64_t width) {
+        return context.step.take(context.activations, {1, tokens, width});
+    };
+    const TensorView normed = rows(config_.d_model);
+    const TensorView projected = rows(2 * config_.d_inner);
+    ops::rms_norm_forward(context, {.hidden = {},
+                                    .residual_in = table.reshape({1, tokens, config_.d_model}),
+                                    .weight = weights_.norm,
+                                    .eps = config_.norm_eps,
+                                    .residual_out = {},
+                                    .y = normed,
+                                    .rstd = {}});
+    ops::linear_forward(
+        context,
+        {.x = normed, .weight = weights_.in_proj, .bias = weights_.in_proj_bias, .y = projected});
+    ops::embedding_forward(
+        context, {.ids = ids, .table = projected.reshape({tokens, 2 * config_.d_inner}), .y = xz});
+}
+
 void MambaBlock::forward(ops::Context& context,
                          ConstTensorView hidden,
                          ConstTensorView residual_in,
@@ -81,17 +107,19 @@ void MambaBlock::forward(ops::Context& context,
     const std::int64_t inner = config_.d_inner;
     const std::int64_t rank = config_.dt_rank;
     const std::int64_t state = config_.d_state;
-    ops::rms_norm_forward(context, {.hidden = hidden,
-                                    .residual_in = residual_in,
-                                    .weight = weights_.norm,
-                                    .eps = config_.norm_eps,
-                                    .residual_out = values.residual,
-                                    .y = values.normed,
-                                    .rstd = values.rstd});
-    ops::linear_forward(context, {.x = values.normed,
-                                  .weight = weights_.in_proj,
-                                  .bias = weights_.in_proj_bias,
-                                  .y = values.xz});
+    if (residual_in) {
+        ops::rms_norm_forward(context, {.hidden = hidden,
+                                        .residual_in = residual_in,
+                                        .weight = weights_.norm,
+                                        .eps = config_.norm_eps,
+                                        .residual_out = values.residual,
+                                        .y = values.normed,
+                                        .rstd = values.rstd});
+        ops::linear_forward(context, {.x = values.normed,
+                                      .weight = weights_.in_proj,
+                                      .bias = weights_.in_proj_bias,
+                                      .y = values.xz});
+    }
     ops::causal_conv1d_forward(context, {.x = columns(values.xz, 0, inner),
                                          .weight = weights_.conv,
                                          .bias = weights_.conv_bias,
@@ -121,6 +149,8 @@ void MambaBlock::forward(ops::Context& context,
                                  .y = values.gated,
                                  .state_out = states.ssm_out,
                                  .saved = values.scan,
+                                 .starts = values.starts,
+                                 .has_starts = values.has_starts,
                                  .for_training = for_training});
     ops::linear_forward(
         context,

@@ -25,8 +25,10 @@ struct BlockValues {
     TensorView dt_raw;    // [B,T,E]
     TensorView gated;     // [B,T,E]
     TensorView scan;      // [bytes] the scan's own, for backward alone
+    TensorView starts;    // [bytes] optional, as ops::SelectiveScan has them
+    bool has_starts = false;
 
-    /// All but `residual`, which outlives a block that keeps nothing.
+    /// All but `residual`, which outlives a block that keeps nothing, and `starts`.
     static BlockValues take(ops::Context& context,
                             const ModelConfig& config,
                             std::int64_t lanes,
@@ -70,9 +72,17 @@ class MambaBlock {
   public:
     MambaBlock(const Model& model, std::int64_t layer);
 
+    /// The first layer's xz of embedded ids [B,T], the bits that forward() gives: norm and product
+    /// of a position depend on its token alone, so they are done for the V rows of `table` and
+    /// looked up.
+    void project_tokens(ops::Context& context,
+                        ConstTensorView ids,
+                        ConstTensorView table,
+                        TensorView xz) const;
+
     /// residual = residual_in + hidden (hidden absent: the first layer), then the mixer of its norm
-    /// into `out` [B,T,D], which may be `hidden`. segment, valid: as in the ops, optional.
-    /// for_training: as in ops::SelectiveScan.
+    /// into `out` [B,T,D], which may be `hidden`. residual_in absent: values.xz is there already.
+    /// segment, valid: as in the ops, optional. for_training: as in ops::SelectiveScan.
     void forward(ops::Context& context,
                  ConstTensorView hidden,
                  ConstTensorView residual_in,

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "kernels/ops/selective_scan.hpp"
+#include "model/chunked_step.hpp"
 #include "model/param_table.hpp"
 #include "model/state_bank.hpp"
 
@@ -89,6 +90,10 @@ StepBytes step_bytes(const ops::OpTable& table,
     out.scratch = layer_scratch(table, config, lanes, at_once, number);
     const std::int64_t states = StateLayout(config, lanes).count() * kFloat;
     out.starts = checked_mul(ceil_div(length, chunk) + 1, states);
+    const std::int64_t with_starts = chunks_with_scan_starts(table, config, lanes, length, at_once);
+    out.starts += checked_mul(
+        checked_mul(with_starts, config.n_layer),
+        ops::selective_scan_starts_bytes(table, lanes, at_once, config.d_inner, config.d_state));
     return out;
 }
 

@@ -30,6 +30,10 @@ std::int64_t selective_scan_saved_bytes(std::int64_t batch,
                                         std::int64_t length,
                                         std::int64_t inner,
                                         std::int64_t state);
+std::int64_t selective_scan_starts_bytes(std::int64_t batch,
+                                         std::int64_t length,
+                                         std::int64_t inner,
+                                         std::int64_t state);
 std::int64_t selective_scan_backward_scratch_bytes(std::int64_t batch,
                                                    std::int64_t length,
                                                    std::int64_t inner,

@@ -23,6 +23,7 @@ constexpr ops::OpTable make_table() {
     table.causal_conv1d_forward = causal_conv1d_forward;
     table.causal_conv1d_backward = causal_conv1d_backward;
     table.selective_scan_saved_bytes = selective_scan_saved_bytes;
+    table.selective_scan_starts_bytes = selective_scan_starts_bytes;
     table.selective_scan_backward_scratch_bytes = selective_scan_backward_scratch_bytes;
     table.selective_scan_forward = selective_scan_forward;
     table.selective_scan_backward = selective_scan_backward;

@@ -19,18 +19,19 @@ constexpr int kBatch = 8;                  // rows in flight
 constexpr int kTableBytes = 64 * 1024;     // of shared memory, at most
 constexpr std::int64_t kMaxEntries = 256;  // ids are bytes
 
-template <class T>
+template <class TTable, class T>
 struct EmbeddingParams {
     LaneRows<const std::uint8_t> ids;
-    const float* table;  // [V,D]
+    const TTable* table;  // [V,D]
     LaneRows<T> y;
     std::int64_t length, width, entries;
     unsigned lane_blocks;
 };
 
 /// N channels a thread. An id past the table cannot throw from here: its row is NaN.
-template <class T, int N>
-__global__ __launch_bounds__(kWarp* kWarps) void embedding_forward_kernel(EmbeddingParams<T> p) {
+template <class TTable, class T, int N>
+__global__ __launch_bounds__(kWarp* kWarps) void embedding_forward_kernel(
+    EmbeddingParams<TTable, T> p) {
     const std::int64_t lane = blockIdx.x / p.lane_blocks;
     const std::int64_t first = static_cast<std::int64_t>(blockIdx.x % p.lane_blocks) * kRows;
     const std::int64_t channel = (static_cast<std::int64_t>(blockIdx.y) * kWarp + threadIdx.x) * N;
@@ -131,11 +132,11 @@ __global__ __launch_bounds__(kWarp* kWarps) void embedding_backward_kernel(
     }
 }
 
-template <class T, int N>
+template <class TTable, class T, int N>
 void launch_forward(const ops::Embedding& op, cudaStream_t stream) {
-    EmbeddingParams<T> p{};
+    EmbeddingParams<TTable, T> p{};
     p.ids = lane_rows<const std::uint8_t>(op.ids);
-    p.table = static_cast<const float*>(op.table.data());
+    p.table = static_cast<const TTable*>(op.table.data());
     p.y = lane_rows<T>(op.y);
     p.length = op.ids.extent(1);
     p.width = op.table.extent(1);
@@ -143,7 +144,7 @@ void launch_forward(const ops::Embedding& op, cudaStream_t stream) {
     p.lane_blocks = grid_size(ceil_div(p.length, kRows));
     const dim3 grid(grid_size(op.ids.extent(0) * p.lane_blocks),
                     grid_size(ceil_div(p.width, kWarp * N)));
-    embedding_forward_kernel<T, N><<<grid, dim3(kWarp, kWarps), 0, stream>>>(p);
+    embedding_forward_kernel<TTable, T, N><<<grid, dim3(kWarp, kWarps), 0, stream>>>(p);
     check_launch("embedding", stream);
 }
 
@@ -181,14 +182,19 @@ void embedding_forward(ops::Context& context, const ops::Embedding& op) {
     if (op.y.count() == 0 || op.table.count() == 0) {
         return;
     }
-    with_activation_type(op.y.dtype(), [&](auto element) {
-        using T = decltype(element);
-        constexpr int kVector = 16 / static_cast<int>(sizeof(T));
-        if (takes_vectors(op.y, kVector) && takes_vectors(op.table, kVector)) {
-            launch_forward<T, kVector>(op, stream_of(context));
-        } else {
-            launch_forward<T, 1>(op, stream_of(context));
-        }
+    with_activation_type(op.table.dtype(), [&](auto entry) {
+        with_activation_type(op.y.dtype(), [&](auto element) {
+            using TTable = decltype(entry);
+            using T = decltype(element);
+            if constexpr (sizeof(TTable) >= sizeof(T)) {
+                constexpr int kVector = 16 / static_cast<int>(sizeof(T));
+                if (takes_vectors(op.y, kVector) && takes_vectors(op.table, kVector)) {
+                    launch_forward<TTable, T, kVector>(op, stream_of(context));
+                } else {
+                    launch_forward<TTable, T, 1>(op, stream_of(context));
+                }
+            }
+        });
     });
 }
 

@@ -74,6 +74,28 @@ __device__ __forceinline__ void store_channels(T* row,
     }
 }
 
+/// residual_in + hidden.
+template <bool IsVector, class THidden, class TOut>
+__device__ __forceinline__ void load_sum(const RmsNormParams<THidden, TOut>& p,
+                                         std::int64_t lane,
+                                         std::int64_t t,
+                                         std::int64_t channel,
+                                         float (&x)[kNormChannels]) {
+    if (p.residual_out) {  // where it may have been written over residual_in
+        load_channels<IsVector>(p.residual_out.row(lane, t), channel, p.width, x);
+        return;
+    }
+    load_channels<IsVector>(p.residual_in.row(lane, t), channel, p.width, x);
+    if (p.hidden) {
+        float hidden[kNormChannels] = {};
+        load_channels<IsVector>(p.hidden.row(lane, t), channel, p.width, hidden);
+#pragma unroll
+        for (int i = 0; i < kNormChannels; ++i) {
+            x[i] += hidden[i];
+        }
+    }
+}
+
 /// residual_in + hidden, stored where asked for; returns this thread's part of the sum of squares.
 template <int Groups, bool IsVector, class THidden, class TOut>
 __device__ __forceinline__ float add_residual(const RmsNormParams<THidden, TOut>& p,
@@ -128,8 +150,6 @@ __global__ __launch_bounds__(kWarp* kNormWarps) void rms_norm_forward_kernel(
         p.rstd[lane * p.length + t] = rstd;
     }
     const bool is_kept = p.width <= kSlab;
-    const float* const row =
-        p.residual_out ? p.residual_out.row(lane, t) : p.residual_in.row(lane, t);
     for (std::int64_t slab = 0; slab < p.width; slab += kSlab) {
 #pragma unroll
         for (int g = 0; g < Groups; ++g) {
@@ -137,7 +157,7 @@ __global__ __launch_bounds__(kWarp* kNormWarps) void rms_norm_forward_kernel(
             float weight[kNormChannels];
             load_channels<IsVector>(p.weight, at, p.width, weight);
             if (!is_kept) {
-                load_channels<IsVector>(row, at, p.width, x[g]);
+                load_sum<IsVector>(p, lane, t, at, x[g]);
             }
 #pragma unroll
             for (int i = 0; i < kNormChannels; ++i) {

@@ -73,12 +73,15 @@ void launch(ops::Context& context, const ops::SelectiveScan& op, ScanParams<T> p
         };
         const std::int64_t batch = op.x.extent(0);
         const std::int64_t inner = op.x.extent(2);
-        p.tile_state = take({batch, p.tiles, inner, op.a_log.extent(1)});
-        p.tile_delta = take({batch, p.tiles, inner});
-        launch_scan_ends<N>(p, stream);
-        check_launch(kName, stream);
-        launch_scan_combine(p, stream);
-        check_launch(kName, stream);
+        p.tile_state = op.starts ? static_cast<float*>(op.starts.data())
+                                 : take({batch, p.tiles, inner, op.a_log.extent(1)});
+        if (!op.has_starts) {
+            p.tile_delta = take({batch, p.tiles, inner});
+            launch_scan_ends<N>(p, stream);
+            check_launch(kName, stream);
+            launch_scan_combine(p, stream);
+            check_launch(kName, stream);
+        }
     }
     if constexpr (N == kScanStates) {
         if (takes_single_channels(op, p.tiles, queue_of(context).multiprocessors())) {
@@ -101,6 +104,14 @@ std::int64_t selective_scan_saved_bytes(std::int64_t batch,
     const std::int64_t states = kept_states_of(static_cast<int>(state));
     return checked_mul(checked_mul(batch, ceil_div(length, kKept)),
                        checked_mul(checked_mul(inner, states), sizeof(float)));
+}
+
+std::int64_t selective_scan_starts_bytes(std::int64_t batch,
+                                         std::int64_t length,
+                                         std::int64_t inner,
+                                         std::int64_t state) {
+    return checked_mul(checked_mul(batch, ceil_div(length, kTrainingScanTile)),
+                       checked_mul(checked_mul(inner, state), sizeof(float)));
 }
 
 void selective_scan_forward(ops::Context& context, const ops::SelectiveScan& op) {

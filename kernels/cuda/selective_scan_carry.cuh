@@ -8,26 +8,27 @@
 #pragma once
 
 #include "kernels/cuda/device/bulk_copy.cuh"
+#include "kernels/cuda/device/ranks.cuh"
 #include "kernels/cuda/selective_scan_grad.cuh"
 
 namespace mambase::cuda {
 
-constexpr int kCarryThreads = 256;
-constexpr int kCarryBlocks = 2;                  // a multiprocessor
+constexpr int kCarryThreads = 128;
+constexpr int kCarryBlocks = 4;                  // a multiprocessor
 constexpr int kCarryWindow = 2 * kCarryThreads;  // channels of a block
 constexpr int kCarryGroup = 4;                   // states that are cut off together
 constexpr int kCarryGroups = kBackStates / kCarryGroup;
 constexpr int kCarryStep = 4;  // positions between two looks at what is cut off
-constexpr float kCarryVanished = 26.0F;
+constexpr int kCarryRing = 4;  // stages in shared memory
 
 template <class T>
 struct CarryShared {
-    static constexpr int kStage = 32 / static_cast<int>(sizeof(T));  // positions at once: 99 KB
-    T dy[2][kStage][kCarryWindow];
-    T dt[2][kStage][kCarryWindow];
-    T z[2][kStage][kCarryWindow];
-    float c[2][kStage][kBackStates];
-    std::uint64_t arrived[2];  // bulk copies
+    static constexpr int kStage = 16 / static_cast<int>(sizeof(T));  // positions: 13 KB a stage
+    T dy[kCarryRing][kStage][kCarryWindow];
+    T dt[kCarryRing][kStage][kCarryWindow];
+    T z[kCarryRing][kStage][kCarryWindow];
+    float c[kCarryRing][kStage][kBackStates];
+    std::uint64_t arrived[kCarryRing];  // bulk copies
 };
 
 /// A block owns a tile of kCarryWindow channels and ranks them by dt_bias: 32 neighbours in rank
@@ -52,22 +53,9 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
     const int count = static_cast<int>(
         max(static_cast<std::int64_t>(0),
             min(valid_length(p.valid, b, p.length) - begin, static_cast<std::int64_t>(kBackTile))));
-    // Ranks by dt_bias; equals keep their order.
     float* const key = reinterpret_cast<float*>(shared);
     short* const order = reinterpret_cast<short*>(key + kCarryWindow);
-    for (int i = tid; i < channels; i += kCarryThreads) {
-        key[i] = p.dt_bias[window + i];
-    }
-    __syncthreads();
-    for (int i = tid; i < channels; i += kCarryThreads) {
-        int rank = 0;
-        const float own = key[i];
-        for (int j = 0; j < channels; ++j) {
-            rank += key[j] < own || (key[j] == own && j < i) ? 1 : 0;
-        }
-        order[rank] = static_cast<short>(i);
-    }
-    __syncthreads();
+    rank_channels(p.dt_bias + window, channels, key, order);
     bool mine[2];
     int channel[2];
     float bias[2];
@@ -76,8 +64,7 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
     float elapsed[2] = {};  // Σ delta
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-        const int rank =
-            k == 0 ? tid : (2 * kCarryThreads / kWarp - 1 - tid / kWarp) * kWarp + tid % kWarp;
+        const int rank = paired_rank(k);
         mine[k] = rank < channels;
         channel[k] = mine[k] ? order[rank] : 0;
         bias[k] = key[channel[k]];
@@ -133,25 +120,25 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
     };
     const auto fetch = [&](int stage) {
         const int first = stage * kStage;
+        const int at = stage % kCarryRing;
         if constexpr (kBulk) {
-            std::uint64_t* const arrived = &sh.arrived[stage % 2];
+            std::uint64_t* const arrived = &sh.arrived[at];
             if (tid / kWarp == 0) {
-                bulk_rows(sh.dy[stage % 2], p.dy, first, arrived);
+                bulk_rows(sh.dy[at], p.dy, first, arrived);
             } else if (tid / kWarp == 1) {
-                bulk_rows(sh.dt[stage % 2], p.dt_raw, first, arrived);
+                bulk_rows(sh.dt[at], p.dt_raw, first, arrived);
             } else if (tid / kWarp == 2 && gate) {
-                bulk_rows(sh.z[stage % 2], p.z, first, arrived);
+                bulk_rows(sh.z[at], p.z, first, arrived);
             }
         } else {
-            fetch_rows(sh.dy[stage % 2], p.dy, first);
-            fetch_rows(sh.dt[stage % 2], p.dt_raw, first);
+            fetch_rows(sh.dy[at], p.dy, first);
+            fetch_rows(sh.dt[at], p.dt_raw, first);
             if (gate) {
-                fetch_rows(sh.z[stage % 2], p.z, first);
+                fetch_rows(sh.z[at], p.z, first);
             }
-            copy_async_commit();
         }
     };
-    // c comes by way of a register and is widened a stage later, so that nothing waits for it.
+    // c comes by way of registers and is widened some stages later, so that nothing waits for it.
     static_assert(kStage * kBackStates <= kCarryThreads);
     const int c_row = tid / kBackStates;
     const int c_state = p.first_state + tid % kBackStates;
@@ -162,20 +149,31 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
     };
     const auto keep_c = [&](int stage, T c) {
         if (c_row < kStage) {
-            sh.c[stage % 2][c_row][tid % kBackStates] = to_float(c);
+            sh.c[stage % kCarryRing][c_row][tid % kBackStates] = to_float(c);
         }
     };
     if (kBulk && tid == 0) {
-        bulk_barrier_init(&sh.arrived[0], gate ? 3 : 2);
-        bulk_barrier_init(&sh.arrived[1], gate ? 3 : 2);
+        for (std::uint64_t& arrived : sh.arrived) {
+            bulk_barrier_init(&arrived, gate ? 3 : 2);
+        }
     }
     bulk_fence();
     __syncthreads();
     const std::int32_t* const segment =
         p.segment != nullptr ? p.segment + b * p.segment_stride + begin : nullptr;
-    bool stop = false;  // a border: nothing from its right passes
-    fetch(0);
+    bool stop = false;         // a border: nothing from its right passes
+    T next_c[kCarryRing - 2];  // of the stages after the next one
+    static_assert(kStages >= kCarryRing);
+    for (int stage = 0; stage + 1 < kCarryRing; ++stage) {
+        fetch(stage);
+        copy_async_commit();
+    }
     keep_c(0, load_c(0));
+#pragma unroll
+    for (int i = 0; i < kCarryRing - 2; ++i) {
+        next_c[i] = load_c((i + 1) * kStage);
+    }
+    int waited = 0;  // stages
     for (int stage = 0; stage < kStages; ++stage) {
         unsigned live[2] = {};  // groups of states that still count, for the whole warp
 #pragma unroll
@@ -184,26 +182,27 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
             for (int j = 0; j < kCarryGroups; ++j) {
                 const float* const a = &a2[k][j * kCarryGroup];
                 const float slowest = fmaxf(fmaxf(a[0], a[1]), fmaxf(a[2], a[3]));
-                live[k] |= __any_sync(0xffffffffU, elapsed[k] * slowest > -kCarryVanished &&
+                live[k] |= __any_sync(0xffffffffU, elapsed[k] * slowest > -vanished<T>() &&
                                                        slowest > -1e30F && !stop)
                                ? 1U << j
                                : 0U;
             }
         }
         if constexpr (kBulk) {
-            bulk_wait(&sh.arrived[stage % 2], stage / 2 % 2);
+            bulk_wait(&sh.arrived[stage % kCarryRing], stage / kCarryRing % 2);
         } else {
-            copy_async_wait<0>();
+            copy_async_wait<kCarryRing - 2>();
         }
+        ++waited;
         if (__syncthreads_or((live[0] | live[1]) != 0 ? 1 : 0) == 0) {
             break;
         }
         const int first = stage * kStage;
-        T next_c = static_cast<T>(0.0F);
-        if (stage + 1 < kStages) {
-            fetch(stage + 1);
-            next_c = load_c(first + kStage);
+        if (stage + kCarryRing - 1 < kStages) {
+            fetch(stage + kCarryRing - 1);
         }
+        copy_async_commit();
+        const T coming_c = load_c(first + (kCarryRing - 1) * kStage);
         int steps = min(kStage, count - first);
         if (segment != nullptr) {
             for (int i = steps - 1; i >= 0; --i) {
@@ -216,14 +215,14 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
         if (steps < kStage) {  // rows that are not there are inert
             for (int i = max(steps, 0) * kCarryWindow + tid; i < kStage * kCarryWindow;
                  i += kCarryThreads) {
-                (&sh.dy[stage % 2][0][0])[i] = static_cast<T>(0.0F);
-                (&sh.dt[stage % 2][0][0])[i] = static_cast<T>(__int_as_float(0xff800000));
-                (&sh.z[stage % 2][0][0])[i] = static_cast<T>(0.0F);
+                (&sh.dy[stage % kCarryRing][0][0])[i] = static_cast<T>(0.0F);
+                (&sh.dt[stage % kCarryRing][0][0])[i] = static_cast<T>(__int_as_float(0xff800000));
+                (&sh.z[stage % kCarryRing][0][0])[i] = static_cast<T>(0.0F);
             }
             bulk_fence();
             __syncthreads();
         }
-        const auto& cs = sh.c[stage % 2];
+        const auto& cs = sh.c[stage % kCarryRing];
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
             if (live[k] == 0) {
@@ -236,13 +235,13 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
 #pragma unroll
                 for (int i = 0; i < kCarryStep; ++i) {
                     const int at = (i0 + i) * kCarryWindow + channel[k];
-                    dy[i] = to_float((&sh.dy[stage % 2][0][0])[at]);
+                    dy[i] = to_float((&sh.dy[stage % kCarryRing][0][0])[at]);
                     if (gate) {
-                        const float z = to_float((&sh.z[stage % 2][0][0])[at]);
+                        const float z = to_float((&sh.z[stage % kCarryRing][0][0])[at]);
                         dy[i] *= z * sigmoid(z);
                     }
-                    elapsed[k] +=
-                        grad_softplus<T>(to_float((&sh.dt[stage % 2][0][0])[at]) + bias[k]);
+                    elapsed[k] += grad_softplus<T>(
+                        to_float((&sh.dt[stage % kCarryRing][0][0])[at]) + bias[k]);
                     until[i] = elapsed[k];
                 }
 #pragma unroll
@@ -265,7 +264,19 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
                 }
             }
         }
-        keep_c(stage + 1, next_c);
+        keep_c(stage + 1, next_c[0]);
+#pragma unroll
+        for (int i = 0; i + 1 < kCarryRing - 2; ++i) {
+            next_c[i] = next_c[i + 1];
+        }
+        next_c[kCarryRing - 3] = coming_c;
+    }
+    // What is under way when the block stops early has to land before its memory is another's.
+    if constexpr (kBulk) {
+        const int fetched = min(kStages, waited + kCarryRing - 2);
+        for (int stage = waited; stage < fetched; ++stage) {
+            bulk_wait(&sh.arrived[stage % kCarryRing], stage / kCarryRing % 2);
+        }
     }
 #pragma unroll
     for (int k = 0; k < 2; ++k) {

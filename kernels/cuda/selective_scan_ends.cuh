@@ -1,19 +1,20 @@
 // Pass 1 of the selective scan over more than one tile: the state that each tile starts from.
 //
 // It walks a tile from its right end and stops a group of states where exp(A·Σdelta) to that end is
-// below 2^-kVanished: what lies further left adds nothing that f32 can hold. With delta as at
-// initialisation this leaves a sixth of the exponentials, so that splitting the length does not
-// double them.
+// below 2^-vanished<T>(): what lies further left adds nothing that f32 can hold, or next to nothing
+// beside the rounding of bf16. With delta as at initialisation this leaves a sixth of the
+// exponentials, so that splitting the length does not double them.
 #pragma once
 
+#include "kernels/cuda/device/ranks.cuh"
 #include "kernels/cuda/selective_scan.cuh"
 
 namespace mambase::cuda {
 
-constexpr float kVanished = 26.0F;
 constexpr int kEndBatch = 4;      // positions whose delta are computed side by side
-constexpr int kEndThreads = 256;  // of a block of pass 1, at most
-constexpr int kEndBlocks = 2;     // a multiprocessor
+constexpr int kEndThreads = 128;  // of a block of pass 1, at most
+constexpr int kEndBlocks = 4;     // a multiprocessor
+constexpr int kEndRing = 3;       // stages in shared memory
 constexpr int kCombineThreads = 256;
 
 /// Channels of a thread of pass 1.
@@ -30,7 +31,7 @@ constexpr int end_threads(int inner) {
     return ((threads + windows - 1) / windows + 31) / 32 * 32;
 }
 
-/// Positions that pass 1 has in shared memory at once, twice.
+/// Positions that pass 1 has in shared memory at once, kEndRing times.
 template <class T, int N>
 struct alignas(16) EndStage {
     static constexpr int kRows = 32 / static_cast<int>(sizeof(T));
@@ -72,19 +73,7 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
     }
     float* const key = reinterpret_cast<float*>(shared);
     short* const order = reinterpret_cast<short*>(shared + width * sizeof(float));
-    for (int i = thread; i < channels; i += threads) {
-        key[i] = p.dt_bias[window + i];
-    }
-    __syncthreads();
-    for (int i = thread; i < channels; i += threads) {
-        int rank = 0;
-        const float own = key[i];
-        for (int j = 0; j < channels; ++j) {
-            rank += key[j] < own || (key[j] == own && j < i) ? 1 : 0;
-        }
-        order[rank] = static_cast<short>(i);
-    }
-    __syncthreads();
+    rank_channels(p.dt_bias + window, channels, key, order);
     int column[kChannels];
     bool mine[kChannels];
     float bias[kChannels];
@@ -94,10 +83,11 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
     float sum[kChannels];
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
-        const int rank = k == 0 ? thread : (2 * threads / 32 - 1 - thread / 32) * 32 + thread % 32;
+        const int rank = paired_rank(k);
         mine[k] = rank < channels;
-        column[k] = mine[k] ? order[rank] : 0;
-        bias[k] = p.dt_bias[window + column[k]];
+        // Who has no channel reads a column that nobody writes.
+        column[k] = mine[k] ? order[rank] : rank;
+        bias[k] = mine[k] ? p.dt_bias[window + column[k]] : 0.0F;
         load_decay<T, N>(p, window + column[k], a2[k]);
         sum[k] = mine[k] ? 0.0F : kForget;
 #pragma unroll
@@ -114,7 +104,7 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
     const int row0 = thread / (width / kPer);
     const int column0 = thread % (width / kPer) * kPer;
     const auto fetch = [&](int s) {
-        Stage& stage = stages[s % 2];
+        Stage& stage = stages[s % kEndRing];
         const std::int64_t first = end - static_cast<std::int64_t>(s + 1) * kRows;
         if (p.wide_rows) {
             if (column0 < channels) {
@@ -153,7 +143,6 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
                 copy_async_4(&stage.segment[i], p.segment + b * p.segment_stride + t);
             }
         }
-        copy_async_commit();
     };
     // By the threads that copied them.
     const auto widen_b = [&](Stage& stage) {
@@ -167,7 +156,11 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
         }
     };
     const int tile_stages = p.tile / kRows;
-    fetch(0);
+    static_assert(kTrainingScanTile / kRows >= kEndRing);
+    for (int s = 0; s + 1 < kEndRing; ++s) {
+        fetch(s);
+        copy_async_commit();
+    }
     for (int s = 0; s < tile_stages; ++s) {
         unsigned live[kChannels] = {};  // groups of states that still count, for the whole warp
         unsigned any = 0;
@@ -175,19 +168,20 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
         for (int k = 0; k < kChannels; ++k) {
 #pragma unroll
             for (int g = 0; g < kGroups; ++g) {
-                live[k] |= __any_sync(kAll, sum[k] * slowest[k][g] > -kVanished) ? 1U << g : 0U;
+                live[k] |= __any_sync(kAll, sum[k] * slowest[k][g] > -vanished<T>()) ? 1U << g : 0U;
             }
             any |= live[k];
         }
-        Stage& stage = stages[s % 2];
-        copy_async_wait<0>();
+        Stage& stage = stages[s % kEndRing];
+        copy_async_wait<kEndRing - 2>();
         widen_b(stage);
         if (__syncthreads_or(static_cast<int>(any)) == 0) {
             break;
         }
-        if (s + 1 < tile_stages) {
-            fetch(s + 1);
+        if (s + kEndRing - 1 < tile_stages) {
+            fetch(s + kEndRing - 1);
         }
+        copy_async_commit();
         if (any == 0) {
             continue;
         }

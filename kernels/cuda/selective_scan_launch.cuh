@@ -19,7 +19,7 @@ void launch_scan_ends(const ScanParams<T>& p, cudaStream_t stream) {
     const int width = threads * end_channels<N>();
     const std::int64_t blocks =
         static_cast<std::int64_t>(ended_tiles(p)) * p.batch * ((p.inner + width - 1) / width);
-    constexpr int kBytes = static_cast<int>(2 * sizeof(EndStage<T, N>));
+    constexpr int kBytes = static_cast<int>(kEndRing * sizeof(EndStage<T, N>));
     const auto kernel = selective_scan_tile_end_kernel<T, N>;
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
     kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), kBytes, stream>>>(p);

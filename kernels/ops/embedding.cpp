@@ -14,7 +14,9 @@ void check(const Embedding& op) {
     const std::int64_t length = op.ids.extent(1);
     const std::int64_t width = op.table.extent(1);
     detail::require_tensor(op_name, "ids", op.ids, DType::u8, {batch, length}, Layout::rows);
-    detail::require_tensor(op_name, "table", op.table, DType::f32, op.table.shape());
+    detail::require_tensor(op_name, "table", op.table,
+                           op.table.dtype() == DType::f32 ? DType::f32 : op.y.dtype(),
+                           op.table.shape());
     detail::require_tensor(op_name, "y", op.y, detail::require_activation_type(op_name, "y", op.y),
                            {batch, length, width}, Layout::rows);
 }

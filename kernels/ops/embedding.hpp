@@ -8,7 +8,7 @@ namespace mambase::ops {
 /// y[b,t,:] = table[ids[b,t],:]
 struct Embedding {
     ConstTensorView ids;    // [B,T]   u8, each below V
-    ConstTensorView table;  // [V,D]   f32
+    ConstTensorView table;  // [V,D]   f32, or the type of y
     TensorView y;           // [B,T,D] f32 or bf16
 };
 

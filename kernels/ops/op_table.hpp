@@ -52,6 +52,11 @@ struct OpTable {
                                                std::int64_t length,
                                                std::int64_t inner,
                                                std::int64_t state);
+    /// Optional.
+    std::int64_t (*selective_scan_starts_bytes)(std::int64_t batch,
+                                                std::int64_t length,
+                                                std::int64_t inner,
+                                                std::int64_t state);
     void (*selective_scan_forward)(Context&, const SelectiveScan&);
     void (*selective_scan_backward)(Context&, const SelectiveScanGrad&);
     void (*cross_entropy_forward)(Context&, const CrossEntropy&);

@@ -15,10 +15,6 @@ void check(const RmsNorm& op) {
                             detail::require_activation_type(op_name, "hidden", op.hidden), shape,
                             Layout::rows);
     detail::require_tensor(op_name, "weight", op.weight, DType::f32, {shape[2]});
-    if (op.hidden) {
-        detail::require_tensor(op_name, "residual_out", op.residual_out, DType::f32, shape,
-                               Layout::rows);
-    }
     detail::optional_tensor(op_name, "residual_out", op.residual_out, DType::f32, shape,
                             Layout::rows);
     detail::require_tensor(op_name, "y", op.y, detail::require_activation_type(op_name, "y", op.y),

@@ -13,7 +13,7 @@ struct RmsNorm {
     ConstTensorView residual_in;  // [B,T,D] f32
     ConstTensorView weight;       // [D]     f32
     float eps = 1e-5F;
-    TensorView residual_out;  // [B,T,D] f32, may alias residual_in; optional where hidden is absent
+    TensorView residual_out;  // [B,T,D] f32, optional, may alias residual_in
     TensorView y;             // [B,T,D] f32 or bf16
     TensorView rstd;          // [B,T]   f32, optional; needed by backward
 };

@@ -94,10 +94,31 @@ std::int64_t selective_scan_saved_bytes(const OpTable& table,
     return table.selective_scan_saved_bytes(batch, length, inner, state);
 }
 
+std::int64_t selective_scan_starts_bytes(const OpTable& table,
+                                         std::int64_t batch,
+                                         std::int64_t length,
+                                         std::int64_t inner,
+                                         std::int64_t state) {
+    return table.selective_scan_starts_bytes != nullptr
+               ? table.selective_scan_starts_bytes(batch, length, inner, state)
+               : 0;
+}
+
 void selective_scan_forward(Context& context, const SelectiveScan& op) {
     if (op.saved) {
         check(op);
         check_saved(context, kForward, op.x, op.a_log, op.saved);
+    }
+    if (op.starts) {
+        check(op);
+        detail::require_tensor(
+            kForward, "starts", op.starts, DType::u8,
+            {selective_scan_starts_bytes(context.table, op.x.extent(0), op.x.extent(1),
+                                         op.x.extent(2), op.a_log.extent(1))});
+        MAMBASE_REQUIRE(op.for_training && !(op.has_starts && op.state_out), ErrorCode::shape,
+                        concat(kForward,
+                               ": starts are of training, and where they are there "
+                               "already no state_out is given"));
     }
     detail::dispatch(kForward, context.table.selective_scan_forward, context, op);
 }

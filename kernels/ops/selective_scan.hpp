@@ -28,6 +28,11 @@ struct SelectiveScan {
     TensorView y;                // [B,T,E]
     TensorView state_out;        // [B,E,N] f32, optional
     TensorView saved;            // [bytes] u8, optional; needed by backward
+    /// [selective_scan_starts_bytes()] u8, optional: the states from which the backend's own pieces
+    /// of the length start. Written; where has_starts, read instead of being computed again, for a
+    /// call over the same inputs that has no state_out.
+    TensorView starts = {};
+    bool has_starts = false;
     /// Of a training step: a backend may cut it otherwise than reading, so that the last bits
     /// differ between the two, never within one of them.
     bool for_training = false;
@@ -39,6 +44,13 @@ std::int64_t selective_scan_saved_bytes(const OpTable& table,
                                         std::int64_t length,
                                         std::int64_t inner,
                                         std::int64_t state);
+
+/// Bytes of SelectiveScan::starts of a call for training; 0 where a backend has no use for them.
+std::int64_t selective_scan_starts_bytes(const OpTable& table,
+                                         std::int64_t batch,
+                                         std::int64_t length,
+                                         std::int64_t inner,
+                                         std::int64_t state);
 
 /// (Formulas: spec Mamba 1.9; a·h[t−1] is formed directly, not as h[t] − delta·b·x.)
 struct SelectiveScanGrad {

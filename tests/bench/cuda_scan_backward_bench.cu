@@ -579,6 +579,7 @@ int main(int argc, char** argv) {
         time_case<H>({"bf16 1x512x2^20", 1, 1 << 20, 512, 16, true, 0, false, false, false});
         time_case<H>(
             {"bf16 1x512x2^20 d1e-3", 1, 1 << 20, 512, 16, true, 0, false, false, false, 1e-3F});
+        time_case<H>({"bf16 1x512x2^17", 1, 1 << 17, 512, 16, true, 0, false, false, false});
         time_case<H>({"bf16 64x512x2^14", 64, 1 << 14, 512, 16, true, 0, false, false, false});
         time_case<H>({"bf16 1024x512x2^10", 1024, 1 << 10, 512, 16, true, 0, false, false, false});
     }

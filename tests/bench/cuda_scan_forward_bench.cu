@@ -488,6 +488,8 @@ void bench_all(bool wide) {
     bench<H>("1x512x2^20", {.length = mega, .inner = 512});
     bench<H>("1x512x2^20 delta 1e-3", {.length = mega, .inner = 512, .delta = 1e-3F});
     bench<H>("1024x512x2^10", {.batch = 1024, .length = 1024, .inner = 512});
+    bench<H>("1x512x2^17", {.length = 1 << 17, .inner = 512});
+    bench<H>("1x512x2^17 kept", {.length = 1 << 17, .inner = 512, .keep = true});
     if (!wide) {
         return;
     }
@@ -512,7 +514,7 @@ void bench_all(bool wide) {
 
 }  // namespace
 
-/// "check", "small" (fewer checks), "time" (three shapes) or "all".
+/// "check", "small" (fewer checks), "time" (few shapes) or "all".
 int main(int argc, char** argv) {
     const std::string what = argc > 1 ? argv[1] : "all";
     cudaDeviceProp card{};

@@ -159,6 +159,21 @@ double distance(ConstTensorView a, ConstTensorView b) {
 
 }  // namespace
 
+TEST_CASE("the first layer's product is the same position by position and looked up by token") {
+    const Model model = random_model(test::small_config(), 7);
+    const std::int64_t tokens = model.config().vocab_size;
+    const Tensor ids = random_ids(1, 3 * tokens, tokens, 8);
+    for (const Place& place : places()) {
+        INFO(place.text());
+        const auto logits = [&](std::int64_t rows) {
+            return read_in_chunks(place, model, ids.view().slice(1, 0, rows), rows, 1)
+                .substr(0, static_cast<std::size_t>(tokens * tokens) * sizeof(float));
+        };
+        // As many rows as tokens are computed one by one.
+        CHECK(logits(tokens) == logits(3 * tokens));
+    }
+}
+
 TEST_CASE("forward: the same bytes for every chunk length and number of threads") {
     for (const Place& place : places()) {
         const Cuts cuts = cuts_of(place);

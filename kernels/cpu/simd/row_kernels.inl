@@ -32,26 +32,23 @@ template <class Body>
 
 void rms_norm(const RmsNormRows& task) {
     for (std::int64_t row = 0; row < task.rows; ++row) {
-        const float* residual = task.residual_in.data + row * task.residual_in.stride;
+        const float* const residual = task.residual_in.data + row * task.residual_in.stride;
+        const float* const hidden = task.hidden.data + row * task.hidden.stride;
         float* const out = task.residual_out.data + row * task.residual_out.stride;
+        const bool adds = task.hidden.data != nullptr;
+        const bool stores = task.residual_out.data != nullptr;
+        const auto sum = [&](std::int64_t i, int count) {
+            const Vec value = load_some(residual + i, count);
+            return adds ? value + load_some(hidden + i, count) : value;
+        };
         Vec squares = zero();
-        if (task.hidden.data != nullptr) {
-            const float* const hidden = task.hidden.data + row * task.hidden.stride;
-            for_each_vec(task.width, [&](std::int64_t i, int count) {
-                const Vec sum = load_some(residual + i, count) + load_some(hidden + i, count);
-                store_some(out + i, sum, count);
-                squares = fma(sum, sum, squares);
-            });
-            residual = out;
-        } else {
-            for_each_vec(task.width, [&](std::int64_t i, int count) {
-                const Vec value = load_some(residual + i, count);
-                if (task.residual_out.data != nullptr) {
-                    store_some(out + i, value, count);
-                }
-                squares = fma(value, value, squares);
-            });
-        }
+        for_each_vec(task.width, [&](std::int64_t i, int count) {
+            const Vec value = sum(i, count);
+            if (stores) {
+                store_some(out + i, value, count);
+            }
+            squares = fma(value, value, squares);
+        });
         const double mean =
             static_cast<double>(reduce_add(squares)) / static_cast<double>(task.width);
         const auto rstd =
@@ -62,7 +59,8 @@ void rms_norm(const RmsNormRows& task) {
         const Vec scale = broadcast(rstd);
         float* const y = task.y.data + row * task.y.stride;
         for_each_vec(task.width, [&](std::int64_t i, int count) {
-            const Vec normed = load_some(residual + i, count) * scale;
+            // What is stored may lie over residual_in.
+            const Vec normed = (stores ? load_some(out + i, count) : sum(i, count)) * scale;
             store_some(y + i, normed * load_some(task.weight + i, count), count);
         });
     }
