@@ -390,7 +390,7 @@ BenchReport bench(const BenchOptions& options, const Runtime& runtime) {
     runtime.observer.progress("whole model");
     std::optional<PackedForward> packed;
     if (options.segment > 0) {
-        packed.emplace(engine.context(), whole.model(), options.segment, sizes.bases(),
+        packed.emplace(engine, whole.model(), options.segment, sizes.bases(),
                        sizes.lanes * sizes.forward_chunk, options.seed);
     }
     bench_model(whole, packed ? &*packed : nullptr, layer, sizes, engine, report);

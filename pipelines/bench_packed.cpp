@@ -2,7 +2,6 @@
 
 #include "base/rng.hpp"
 #include "genomics_io/tokenizer.hpp"
-#include "kernels/ops/op_table.hpp"
 #include "model/forward.hpp"
 
 #include <algorithm>
@@ -20,20 +19,20 @@ Shape call_shape(std::int64_t tile, std::int64_t window, std::int64_t bases, std
 
 }  // namespace
 
-PackedForward::PackedForward(ops::Context& context,
+PackedForward::PackedForward(Engine& engine,
                              const model::Model& model,
                              std::int64_t window,
                              std::int64_t bases,
                              std::int64_t rows,
                              std::uint64_t seed)
     : model_(model),
-      shape_(call_shape(context.table.run_tile, window, bases, rows)),
+      shape_(call_shape(engine.run_tile(), window, bases, rows)),
       calls_(std::max<std::int64_t>(bases / shape_.count(), 1)),
-      ids_(context.queue.memory(), DType::u8, shape_, "bench sequence"),
-      segment_(context.queue.memory(), DType::i32, shape_, "bench segments"),
-      states_(model.config(), shape_[0], context.queue) {
-    Tensor ids(context.queue.host_memory(), DType::u8, shape_, "bench sequence");
-    Tensor segment(context.queue.host_memory(), DType::i32, shape_, "bench segments");
+      ids_(engine.queue().memory(), DType::u8, shape_, "bench sequence"),
+      segment_(engine.queue().memory(), DType::i32, shape_, "bench segments"),
+      states_(model.config(), shape_[0], engine.queue()) {
+    Tensor ids(engine.queue().host_memory(), DType::u8, shape_, "bench sequence");
+    Tensor segment(engine.queue().host_memory(), DType::i32, shape_, "bench segments");
     const CounterRng rng(seed, 0);
     const auto acgt = io::Tokenizer::named("dna").acgt();
     for (std::int64_t i = 0; i < shape_.count(); ++i) {
@@ -42,17 +41,17 @@ PackedForward::PackedForward(ops::Context& context,
         static_cast<std::int32_t*>(segment.view().data())[i] =
             static_cast<std::int32_t>(i / window);
     }
-    copy(context.queue, ids.view(), ids_.view());
-    copy(context.queue, segment.view(), segment_.view());
-    context.queue.wait();
+    copy(engine.queue(), ids.view(), ids_.view());
+    copy(engine.queue(), segment.view(), segment_.view());
+    engine.queue().wait();
 }
 
 void PackedForward::forward(ops::Context& context) {
     for (std::int64_t call = 0; call < calls_; ++call) {
         states_.reset();
         const StepMemory::Scope scope(context.step);
-        const TensorView logits = context.step.take(
-            DType::f32, {shape_[0], shape_[1], model_.config().vocab_size});
+        const TensorView logits =
+            context.step.take(DType::f32, {shape_[0], shape_[1], model_.config().vocab_size});
         model::forward_logits(context, model_, {ids_.view(), {}, segment_.view()}, states_, logits);
     }
 }

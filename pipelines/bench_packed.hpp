@@ -1,11 +1,11 @@
 // bench: short windows packed as the commands pack them, beside one record.
 #pragma once
 
-#include "kernels/ops/context.hpp"
 #include "kernels/tensor/buffer.hpp"
 #include "kernels/tensor/shape.hpp"
 #include "model/model.hpp"
 #include "model/state_bank.hpp"
+#include "pipelines/engine.hpp"
 
 #include <cstdint>
 
@@ -15,7 +15,7 @@ class PackedForward {
   public:
     /// As many windows of `window` positions as make up `bases`, at least one; at once those that
     /// `rows` rows take, at least one. Random bases; `model` outlives this.
-    PackedForward(ops::Context& context,
+    PackedForward(Engine& engine,
                   const model::Model& model,
                   std::int64_t window,
                   std::int64_t bases,

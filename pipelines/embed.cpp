@@ -25,6 +25,12 @@ namespace mambase::pipelines {
 
 namespace {
 
+ops::PoolMode pool_mode(const Pooling& pool) {
+    return pool.how == Pool::max    ? ops::PoolMode::max
+           : pool.how == Pool::last ? ops::PoolMode::last
+                                    : ops::PoolMode::mean;
+}
+
 /// Everything that one run shares between its passes.
 class EmbedRun {
   public:
@@ -237,16 +243,41 @@ class EmbedRun {
                  bool closes,
                  const StrandRows::Sink& sink,
                  const SpanOf& span_of) {
-        StrandRows rows(strand, options_.pool, width_, tokenizer_, sink);
-        HiddenLanes lanes(engine_, model_, engine_.chunk(options_.reading.chunk), options_.layer,
-                          [&](const HiddenRows& hidden) {
-                              if (closes) {
-                                  close_before(hidden.source.tag);
-                              }
-                              const RowSpan& of = span(hidden.source.tag);
-                              rows.take(hidden, of);
-                              progress_.advance(hidden.count, of.name);
-                          });
+        StrandRows rows(strand, options_.pool, width_, sink);
+        const auto span_at = [&](const TaggedPiece& source) -> const RowSpan& {
+            if (closes) {
+                close_before(source.tag);
+            }
+            return span(source.tag);
+        };
+        const std::int64_t chunk = engine_.chunk(options_.reading.chunk);
+        if (options_.pool.how == Pool::none) {
+            HiddenLanes lanes(engine_, model_, chunk, options_.layer,
+                              [&](const HiddenRows& hidden) {
+                                  const RowSpan& of = span_at(hidden.source);
+                                  rows.take(hidden, of);
+                                  progress_.advance(hidden.count, of.name);
+                              });
+            read_through(feed, closes, span_of, lanes);
+        } else {
+            PooledLanes lanes(
+                engine_, model_, tokenizer_, chunk, options_.layer, pool_mode(options_.pool),
+                [&](const TaggedPiece& source, io::Interval positions) {
+                    const RowSpan& of = span_at(source);
+                    const PooledStretch stretch = rows.stretch(of, positions);
+                    progress_.advance(stretch.end - positions.begin, of.name);
+                    return stretch;
+                },
+                [&](std::int64_t row, const double* sum, std::int64_t count) {
+                    rows.take(row, sum, count);
+                });
+            read_through(feed, closes, span_of, lanes);
+        }
+        rows.flush();
+    }
+
+    template <class SpanOf, class AnyLanes>
+    void read_through(WindowFeed& feed, bool closes, const SpanOf& span_of, AnyLanes& lanes) {
         Delivery delivery;
         while (feed.next(delivery)) {
             runtime_.throw_if_stopped();
@@ -261,7 +292,6 @@ class EmbedRun {
             }
         }
         lanes.flush();
-        rows.finish();
     }
 
     const EmbedOptions& options_;

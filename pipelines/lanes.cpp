@@ -260,6 +260,98 @@ HiddenLanes::HiddenLanes(
                  compute_hidden(engine, model, layer, sink, piece, bank, slices);
              }) {}
 
+PooledLanes::PooledLanes(Engine& engine,
+                         const model::Model& model,
+                         const io::Tokenizer& tokenizer,
+                         std::int64_t chunk,
+                         std::int64_t layer,
+                         ops::PoolMode mode,
+                         RowOf row_of,
+                         Sink sink)
+    : engine_(engine),
+      model_(model),
+      tokenizer_(tokenizer),
+      layer_(layer),
+      mode_(mode),
+      row_of_(std::move(row_of)),
+      sink_(std::move(sink)),
+      open_sum_(static_cast<std::size_t>(model.config().d_model)),
+      lanes_(engine,
+             model,
+             chunk,
+             [this](const model::Chunk& piece,
+                    model::StateBank& bank,
+                    std::span<const LaneSlice> slices) { compute(piece, bank, slices); }) {}
+
+void PooledLanes::flush() {
+    lanes_.flush();
+    if (open_count_ > 0) {
+        sink_(rows_.back(), open_sum_.data(), open_count_);
+    }
+    rows_.clear();
+    open_count_ = 0;
+}
+
+void PooledLanes::group_positions(std::span<const LaneSlice> slices,
+                                  const View<std::int32_t, 2>& group) {
+    for (const LaneSlice& slice : slices) {
+        const io::WindowPiece& piece = slice.source->piece;
+        const std::int64_t start = piece.begin + slice.offset;
+        const std::int64_t end = std::min(piece.score_end, start + slice.count);
+        std::int64_t position = std::max(piece.score_begin, start);
+        while (position < end) {
+            const PooledStretch stretch = row_of_(*slice.source, {position, end});
+            if (rows_.empty() || rows_.back() != stretch.row) {
+                rows_.push_back(stretch.row);
+            }
+            const auto id = static_cast<std::int32_t>(rows_.size() - 1);
+            for (; position < stretch.end; ++position) {
+                const std::uint8_t code =
+                    piece.codes[static_cast<std::size_t>(position - piece.begin)];
+                group(slice.place.lane, slice.place.at + position - start) =
+                    tokenizer_.is_acgt(code) ? id : -1;
+            }
+        }
+    }
+}
+
+void PooledLanes::compute(const model::Chunk& chunk,
+                          model::StateBank& bank,
+                          std::span<const LaneSlice> slices) {
+    ops::Context& context = engine_.context();
+    const StepMemory::Scope device_scope(engine_.step());
+    const StepMemory::Scope host_scope(engine_.host());
+    const TensorView group = engine_.host().take(DType::i32, chunk.ids.shape());
+    std::fill_n(static_cast<std::int32_t*>(group.data()), group.count(), -1);
+    group_positions(slices, group.as<std::int32_t, 2>());
+    const std::int64_t width = model_.config().d_model;
+    const auto groups = static_cast<std::int64_t>(std::max<std::size_t>(rows_.size(), 1));
+    const TensorView sum = engine_.step().take(DType::f64, {1, groups, width});
+    const TensorView count = engine_.step().take(DType::i64, {1, groups});
+    zero(engine_.queue(), sum);
+    zero(engine_.queue(), count);
+    if (open_count_ > 0) {
+        const auto first = [](TensorView view) { return view.slice(1, 0, 1); };
+        copy(engine_.queue(), ConstTensorView(open_sum_.data(), DType::f64, {1, 1, width}),
+             first(sum));
+        copy(engine_.queue(), ConstTensorView(&open_count_, DType::i64, {1, 1}), first(count));
+    }
+    model::forward_pooled(
+        context, model_, chunk, bank, layer_,
+        {.group = ops::on_device(context, group), .mode = mode_, .sum = sum, .count = count});
+    const auto sums = ops::on_host(context, sum).as<const double, 3>();
+    const auto counts = ops::on_host(context, count).as<const std::int64_t, 2>();
+    for (std::int64_t i = 0; i + 1 < groups; ++i) {
+        if (counts(0, i) > 0) {
+            sink_(rows_[static_cast<std::size_t>(i)], &sums(0, i), counts(0, i));
+        }
+    }
+    // The last one may go on in the next call.
+    std::copy_n(&sums(0, groups - 1), width, open_sum_.data());
+    open_count_ = counts(0, groups - 1);
+    rows_.erase(rows_.begin(), rows_.end() - std::min<std::ptrdiff_t>(std::ssize(rows_), 1));
+}
+
 LossLanes::LossLanes(Engine& engine,
                      const model::Model& model,
                      const io::Tokenizer& tokenizer,

@@ -124,6 +124,52 @@ class HiddenLanes {
     Lanes lanes_;
 };
 
+/// The row of an output that a stretch of positions adds to.
+struct PooledStretch {
+    std::int64_t row = 0;
+    std::int64_t end = 0;  // strand coordinate
+};
+
+/// The same pooled where they are computed: sums in double precision by row, position by position.
+class PooledLanes {
+  public:
+    /// Where positions.begin belongs, and how far on; never past positions.end. Asked in the order
+    /// of reading, before the call is computed; a row's positions come one after the other.
+    using RowOf = std::function<PooledStretch(const TaggedPiece&, io::Interval positions)>;
+    /// sum[D] is of `count` > 0 rows that are A, C, G or T; for a maximum or the last it is that.
+    using Sink = std::function<void(std::int64_t row, const double* sum, std::int64_t count)>;
+
+    PooledLanes(Engine& engine,
+                const model::Model& model,
+                const io::Tokenizer& tokenizer,
+                std::int64_t chunk,
+                std::int64_t layer,
+                ops::PoolMode mode,
+                RowOf row_of,
+                Sink sink);
+    void add(TaggedPiece piece) { lanes_.add(std::move(piece)); }
+    /// Also hands on the row that is open.
+    void flush();
+
+  private:
+    void compute(const model::Chunk& chunk,
+                 model::StateBank& bank,
+                 std::span<const LaneSlice> slices);
+    void group_positions(std::span<const LaneSlice> slices, const View<std::int32_t, 2>& group);
+
+    Engine& engine_;
+    const model::Model& model_;
+    const io::Tokenizer& tokenizer_;
+    std::int64_t layer_;
+    ops::PoolMode mode_;
+    RowOf row_of_;
+    Sink sink_;
+    std::vector<std::int64_t> rows_;  // of a call's groups; the first goes on from the call before
+    std::vector<double> open_sum_;    // of that
+    std::int64_t open_count_ = 0;
+    Lanes lanes_;
+};
+
 /// Losses of consecutive bases. base begin + i has code codes[i] (soft-mask bit included).
 struct LossRows {
     const TaggedPiece& source;

@@ -218,6 +218,59 @@ TEST_CASE("packed windows have the bits that each has alone, in order", "[lanes]
     }
 }
 
+TEST_CASE("pooled rows are the sums of hidden rows, whatever the chunk", "[lanes]") {
+    const std::int64_t bin = GENERATE(std::int64_t{7}, std::int64_t{1000});
+    for (const test::Place& place : test::places()) {
+        Bench bench(place, 2);
+        const std::int64_t tile = bench.engine.run_tile();
+        const std::vector<std::int64_t> lengths = {200, 1, 2, 5 * tile, 7, 190, 900, 1, tile, 3};
+        std::vector<TaggedPiece> pieces;
+        for (std::size_t i = 0; i < lengths.size(); ++i) {
+            pieces.push_back({static_cast<std::int64_t>(i), window_of(lengths[i], i + 1)});
+        }
+        // Windows of one bin follow one another: rows go on from one window to the next.
+        const auto bin_of = [bin](std::int64_t position) { return position / bin; };
+        const std::int64_t chunk = bench.engine.chunk(0);
+        const auto dim = static_cast<std::size_t>(bench.model.config().d_model);
+        std::vector<Value> expected;
+        for (const Value& hidden : bench.hidden(pieces, chunk)) {
+            const TaggedPiece& piece = pieces[static_cast<std::size_t>(hidden.tag)];
+            const std::uint8_t code =
+                piece.piece.codes[static_cast<std::size_t>(hidden.position - piece.piece.begin)];
+            if (!dna().is_acgt(code)) {
+                continue;
+            }
+            const std::int64_t row = bin_of(hidden.position);
+            if (expected.empty() || expected.back().tag != row) {
+                expected.push_back({row, 0, std::vector<double>(dim, 0.0)});
+            }
+            ++expected.back().position;
+            for (std::size_t i = 0; i < dim; ++i) {
+                expected.back().values[i] += hidden.values[i];
+            }
+        }
+        for (const std::int64_t at_once :
+             {chunk, bench.engine.chunk(64), bench.engine.chunk(150)}) {
+            std::vector<Value> pooled;
+            PooledLanes lanes(
+                bench.engine, bench.model, dna(), at_once, model::kLastLayer, ops::PoolMode::mean,
+                [&](const TaggedPiece&, io::Interval positions) {
+                    const std::int64_t row = bin_of(positions.begin);
+                    return PooledStretch{row, std::min((row + 1) * bin, positions.end)};
+                },
+                [&](std::int64_t row, const double* sum, std::int64_t count) {
+                    pooled.push_back({row, count, std::vector<double>(sum, sum + dim)});
+                });
+            for (const TaggedPiece& piece : pieces) {
+                lanes.add(piece);
+            }
+            lanes.flush();
+            CAPTURE(place.text(), bin, at_once);
+            REQUIRE((pooled == expected));
+        }
+    }
+}
+
 TEST_CASE("a window in pieces carries its state", "[lanes]") {
     Bench bench;
     const io::WindowPiece whole = window_of(300, 3);
