@@ -49,21 +49,23 @@ double AdamW::step(ops::Context& context, Model& model, const Gradients& gradien
         concat("the gradient of step ", steps_ + 1, " is not finite: the model has diverged"));
     ++steps_;
     const bool clipped = options_.clip > 0.0 && norm > options_.clip;
+    ops::AdamW op;
     for (std::size_t i = 0; i < model.params().size(); ++i) {
         Param& param = model.params()[i];
         const Shape flat{param.shape.count()};
-        ops::adamw(context, {.param = param.value.view().reshape(flat),
-                             .m = m_[i].view().reshape(flat),
-                             .v = v_[i].view().reshape(flat),
-                             .grad = gradients.of(i).reshape(flat),
-                             .grad_scale = clipped ? options_.clip / norm : 1.0,
-                             .lr = lr,
-                             .beta1 = options_.beta1,
-                             .beta2 = options_.beta2,
-                             .eps = options_.eps,
-                             .weight_decay = param.decay ? options_.weight_decay : 0.0,
-                             .step = steps_});
+        op.parts.push_back({.param = param.value.view().reshape(flat),
+                            .m = m_[i].view().reshape(flat),
+                            .v = v_[i].view().reshape(flat),
+                            .grad = gradients.of(i).reshape(flat),
+                            .weight_decay = param.decay ? options_.weight_decay : 0.0});
     }
+    op.grad_scale = clipped ? options_.clip / norm : 1.0;
+    op.lr = lr;
+    op.beta1 = options_.beta1;
+    op.beta2 = options_.beta2;
+    op.eps = options_.eps;
+    op.step = steps_;
+    ops::adamw(context, op);
     return norm;
 }
 

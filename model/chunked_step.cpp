@@ -63,7 +63,7 @@ class ChunkPass {
     void backward(ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
-                  double scale,
+                  ConstTensorView scale,
                   Gradients& gradients);
 
   private:
@@ -142,7 +142,7 @@ void ChunkPass::forward(ConstTensorView states_in,
 void ChunkPass::backward(ConstTensorView states_in,
                          TensorView dstates_out,
                          TensorView dstates_in,
-                         double scale,
+                         ConstTensorView scale,
                          Gradients& gradients) {
     const ModelConfig& config = model_.config();
     // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
@@ -155,7 +155,7 @@ void ChunkPass::backward(ConstTensorView states_in,
     ops::cross_entropy_backward(context_, {.logits = logits_,
                                            .targets = batch_.targets,
                                            .weight = batch_.weight,
-                                           .scale = scale,
+                                           .scale_there = scale,
                                            .dlogits = dlogits});
     ops::linear_backward(context_, {.x = normed_,
                                     .weight = weight(params_.head()),
@@ -213,19 +213,6 @@ void read_chunk(ops::Context& context,
                                          .loss_sum = loss_sum});
 }
 
-double sum_of(ops::Context& context, TensorView loss_sum) {
-    const StepMemory::Scope scope(context.host);
-    const auto lanes = ops::on_host(context, loss_sum).as<const double, 1>();
-    double total = 0.0;
-    for (std::int64_t lane = 0; lane < lanes.extent[0]; ++lane) {
-        MAMBASE_REQUIRE(
-            std::isfinite(lanes(lane)), ErrorCode::format,
-            concat("the loss of lane ", lane, " is not finite: the model has diverged"));
-        total += lanes(lane);
-    }
-    return total;
-}
-
 void check_batch(const TrainBatch& batch, const StateBank& states, std::int64_t chunk) {
     const Shape& ids = batch.ids.shape();
     MAMBASE_REQUIRE(ids.rank() == 2 && ids[0] == states.lanes(), ErrorCode::shape,
@@ -241,49 +228,43 @@ void check_batch(const TrainBatch& batch, const StateBank& states, std::int64_t 
 }  // namespace
 
 Gradients::Gradients(const Model& model, DeviceQueue& queue)
-    : queue_(&queue), head_index_(model.params().head()), tied_(model.config().tie_embeddings) {
+    : queue_(&queue),
+      size_(model.params().size()),
+      head_(model.params().head()),
+      tied_(model.config().tie_embeddings) {
+    constexpr std::int64_t kAligned = 8;  // 64 bytes
+    std::int64_t count = 0;
+    const auto add = [&](const Shape& shape) {
+        places_.push_back({count, shape});
+        count = round_up(count + shape.count(), kAligned);
+    };
     for (const Param& param : model.params()) {
-        sums_.emplace_back(queue.memory(), DType::f64, param.shape, "gradient of " + param.name);
+        add(param.shape);
     }
     if (tied_) {
-        head_ = Tensor(queue.memory(), DType::f64, model.params()[head_index_].shape,
-                       "gradient of the head");
+        add(model.params()[head_].shape);
     }
+    all_ = Tensor(queue.memory(), DType::f64, {count}, "gradients");
     zero();
 }
 
 void Gradients::zero() {
-    for (Tensor& sum : sums_) {
-        mambase::zero(*queue_, sum.view());
-    }
-    if (tied_) {
-        mambase::zero(*queue_, head_.view());
-    }
+    mambase::zero(*queue_, all_.view());
 }
 
 void Gradients::join_head(ops::Context& context) {
     if (tied_) {
-        ops::add(context, {.x = head_.view(), .y = sums_[head_index_].view()});
-        mambase::zero(*queue_, head_.view());
+        ops::add(context, {.x = head(), .y = of(head_)});
+        mambase::zero(*queue_, head());
     }
 }
 
 double Gradients::norm(ops::Context& context) const {
     const StepMemory::Scope device_scope(context.step);
     const StepMemory::Scope host_scope(context.host);
-    const auto count = static_cast<std::int64_t>(sums_.size());
-    const TensorView parts = context.step.take(DType::f64, {count});
-    for (std::int64_t i = 0; i < count; ++i) {
-        const Tensor& sum = sums_[static_cast<std::size_t>(i)];
-        ops::norm_sq(context, {.x = sum.view().reshape({sum.shape().count()}),
-                               .sum = parts.slice(0, i, i + 1)});
-    }
-    const auto values = ops::on_host(context, parts).as<const double, 1>();
-    double total = 0.0;
-    for (std::int64_t i = 0; i < count; ++i) {
-        total += values(i);
-    }
-    return std::sqrt(total);
+    const TensorView sum = context.step.take(DType::f64, {1});
+    ops::norm_sq(context, {.x = all_.view(), .sum = sum});
+    return std::sqrt(*static_cast<const double*>(ops::on_host(context, sum).data()));
 }
 
 std::int64_t chunks_with_scan_starts(const ops::OpTable& table,
@@ -302,10 +283,42 @@ double training_step(ops::Context& context,
                      double scale,
                      StateBank& states,
                      Gradients& gradients) {
+    const StepMemory::Scope device_scope(context.step);
+    const StepMemory::Scope host_scope(context.host);
+    const TensorView scale_here = context.host.take(DType::f64, {1});
+    *static_cast<double*>(scale_here.data()) = scale;
+    const TensorView sums = context.step.take(DType::f64, {states.lanes() + 1});
+    ask_training_step(context, model, batch, chunk, ops::on_device(context, scale_here), states,
+                      gradients, sums);
+    return training_loss(context, states, ops::on_host(context, sums));
+}
+
+double training_loss(ops::Context& context, const StateBank& states, ConstTensorView sums) {
+    const auto values = sums.as<const double, 1>();
+    states.require_finite(context, values(states.lanes()));
+    double total = 0.0;
+    for (std::int64_t lane = 0; lane < states.lanes(); ++lane) {
+        MAMBASE_REQUIRE(
+            std::isfinite(values(lane)), ErrorCode::format,
+            concat("the loss of lane ", lane, " is not finite: the model has diverged"));
+        total += values(lane);
+    }
+    return total;
+}
+
+void ask_training_step(ops::Context& context,
+                       const Model& model,
+                       const TrainBatch& batch,
+                       std::int64_t chunk,
+                       ConstTensorView scale,
+                       StateBank& states,
+                       Gradients& gradients,
+                       TensorView sums) {
     check_batch(batch, states, chunk);
     const std::int64_t length = batch.ids.extent(1);
+    zero(context.queue, sums);
     if (length == 0) {
-        return 0.0;
+        return;
     }
     const std::int64_t step =
         chunk >= length ? length : round_up(chunk, context.table.gradient_tile);
@@ -313,8 +326,7 @@ double training_step(ops::Context& context,
     const StepMemory::Scope scope(context.step);
     const TensorView starts = context.step.take(DType::f32, {chunks, states.layout().count()});
     const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
-    const TensorView loss_sum = context.step.take(DType::f64, {states.lanes()});
-    zero(context.queue, loss_sum);
+    const TensorView loss_sum = sums.slice(0, 0, states.lanes());
     const std::int64_t with_starts =
         chunks_with_scan_starts(context.table, model.config(), states.lanes(), length, step);
     const TensorView scan_starts =
@@ -348,13 +360,12 @@ double training_step(ops::Context& context,
         pass.forward(start_of(k), last ? states.values() : TensorView(),
                      last ? loss_sum : TensorView(), scan_starts_of(k));
         if (last) {
-            states.require_finite(context);
+            states.ask_sum(context, sums.slice(0, states.lanes(), states.lanes() + 1));
         }
         pass.backward(start_of(k), last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
                       scale, gradients);
     }
     gradients.join_head(context);
-    return sum_of(context, loss_sum);
 }
 
 }  // namespace mambase::model

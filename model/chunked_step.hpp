@@ -29,24 +29,35 @@ class Gradients {
     /// All zero. On the device of `queue`, which outlives it.
     Gradients(const Model& model, DeviceQueue& queue);
     void zero();
-    std::size_t size() const noexcept { return sums_.size(); }
+    std::size_t size() const noexcept { return size_; }
     /// In the order and shapes of the ParamTable, f64.
-    TensorView of(std::size_t index) { return sums_[index].view(); }
-    ConstTensorView of(std::size_t index) const { return sums_[index].view(); }
-    /// √Σ g² over all parameters, in an order that depends on their sizes alone.
+    TensorView of(std::size_t index) { return part(all_.view(), places_[index]); }
+    ConstTensorView of(std::size_t index) const { return part(all_.view(), places_[index]); }
+    /// √Σ g² over all parameters, in an order that depends on their sizes alone; a tied head's
+    /// part has been joined.
     double norm(ops::Context& context) const;
 
     /// Where the head's part is summed: the table's own entry, or beside it where it is tied, since
     /// the order of additions must not depend on how chunks interleave look-up and head.
-    TensorView head() { return tied_ ? head_.view() : sums_[head_index_].view(); }
+    TensorView head() { return part(all_.view(), places_[tied_ ? size_ : head_]); }
     /// Adds a tied head's part to the embedding's.
     void join_head(ops::Context& context);
 
   private:
+    struct Place {
+        std::int64_t begin;
+        Shape shape;
+    };
+    template <class AnyView>
+    static AnyView part(AnyView all, const Place& place) {
+        return all.slice(0, place.begin, place.begin + place.shape.count()).reshape(place.shape);
+    }
+
     DeviceQueue* queue_;
-    std::vector<Tensor> sums_;
-    Tensor head_;
-    std::size_t head_index_;
+    std::vector<Place> places_;  // in all_: of each parameter, and of a tied head
+    Tensor all_;                 // f64, zeros between the places
+    std::size_t size_;
+    std::size_t head_;
     bool tied_;
 };
 
@@ -73,5 +84,19 @@ double training_step(ops::Context& context,
                      double scale,
                      StateBank& states,
                      Gradients& gradients);
+
+/// The same in two parts, for a caller who waits later (RepeatedStep). scale [1] f64: read when the
+/// device gets there. sums [B+1] f64: is given Σ weight·loss of each lane, then Σ state². All on
+/// the device. Where there is more than one chunk, it waits after each but the last.
+void ask_training_step(ops::Context& context,
+                       const Model& model,
+                       const TrainBatch& batch,
+                       std::int64_t chunk,
+                       ConstTensorView scale,
+                       StateBank& states,
+                       Gradients& gradients,
+                       TensorView sums);
+/// What training_step returns or throws; sums: on the host.
+double training_loss(ops::Context& context, const StateBank& states, ConstTensorView sums);
 
 }  // namespace mambase::model

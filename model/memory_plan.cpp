@@ -17,13 +17,20 @@ namespace {
 constexpr std::int64_t kFloat = size_of(DType::f32);
 constexpr std::int64_t kDouble = size_of(DType::f64);
 
+/// Step memory that a plan falls short of asks for an eighth more, so that trifles count: what is
+/// taken is rounded up to 64 bytes, some 16 times a layer.
+std::int64_t rounding(const ModelConfig& config) {
+    return 64 * 16 * (config.n_layer + 2);
+}
+
 /// Bytes of step memory, by what they are for.
 struct StepBytes {
+    std::int64_t batch = 0;        // what a training step reads
     std::int64_t starts = 0;       // states at the starts of chunks
     std::int64_t activations = 0;  // of one chunk
     std::int64_t scratch = 0;      // of one layer at a time
 
-    std::int64_t total() const { return starts + activations + scratch; }
+    std::int64_t total() const { return batch + starts + activations + scratch; }
 };
 
 /// Numbers a position that a block holds: normed, xz, u, x_dbl, dt_raw, gated.
@@ -31,13 +38,30 @@ std::int64_t block_width(const ModelConfig& config) {
     return config.d_model + 5 * config.d_inner + config.dt_rank + 2 * config.d_state;
 }
 
-StepBytes forward_bytes(const ModelConfig& config, std::int64_t rows, std::int64_t number) {
+/// Most that an op takes at once beside its arguments when only the results are kept: weights as
+/// the activations are, or the states where tiles of the scan meet, of at least 1,024 positions.
+std::int64_t forward_scratch(const ModelConfig& config,
+                             std::int64_t lanes,
+                             std::int64_t length,
+                             std::int64_t number) {
+    constexpr std::int64_t kTile = 1024;
+    const std::int64_t tiles = length > kTile ? checked_mul(lanes, ceil_div(length, kTile)) : 0;
+    const std::int64_t weights = number < kFloat ? number * 2 * config.d_inner * config.d_model : 0;
+    return std::max(weights, checked_mul(tiles, kFloat * config.d_inner * (config.d_state + 1)));
+}
+
+StepBytes forward_bytes(const ModelConfig& config,
+                        std::int64_t lanes,
+                        std::int64_t length,
+                        std::int64_t number) {
+    const std::int64_t rows = checked_mul(lanes, length);
     StepBytes out;
     // the stream and the logits in f32; beside them what a block adds, the last norm's result, and
     // one block
     out.activations = checked_mul(
         rows, kFloat * (config.d_model + config.vocab_size) + number * 2 * config.d_model);
-    out.scratch = checked_mul(rows, number * block_width(config));
+    out.scratch = checked_mul(rows, number * block_width(config)) +
+                  forward_scratch(config, lanes, length, number) + rounding(config);
     return out;
 }
 
@@ -73,9 +97,10 @@ StepBytes step_bytes(const ops::OpTable& table,
     const std::int64_t rows = checked_mul(lanes, at_once);
     const std::int64_t d = config.d_model;
     if (mode == RunMode::forward) {
-        return forward_bytes(config, rows, number);
+        return forward_bytes(config, lanes, at_once, number);
     }
     StepBytes out;
+    out.batch = checked_mul(checked_mul(lanes, length), 2 + kFloat);
     // a layer: its block, residual, rstd and what the scan keeps
     const std::int64_t layer =
         checked_mul(rows, number * block_width(config) + kFloat * (d + 1)) +
@@ -87,7 +112,9 @@ StepBytes step_bytes(const ops::OpTable& table,
     const std::int64_t once = kFloat * (2 * d + 1 + config.vocab_size) + number * 3 * d +
                               (rounds ? number * (d + config.vocab_size) : 0);
     out.activations = checked_mul(config.n_layer, layer) + checked_mul(rows, once);
-    out.scratch = layer_scratch(table, config, lanes, at_once, number);
+    // and the sums of losses
+    out.scratch =
+        layer_scratch(table, config, lanes, at_once, number) + kDouble * lanes + rounding(config);
     const std::int64_t states = StateLayout(config, lanes).count() * kFloat;
     out.starts = checked_mul(ceil_div(length, chunk) + 1, states);
     const std::int64_t with_starts = chunks_with_scan_starts(table, config, lanes, length, at_once);
@@ -107,7 +134,6 @@ std::vector<MemoryPlan::Item> standing_items(const ModelConfig& config,
                                              std::int64_t length,
                                              RunMode mode) {
     const std::int64_t values = ParamTable(config).count();
-    const std::int64_t positions = checked_mul(lanes, length);
     std::vector<MemoryPlan::Item> items;
     items.push_back({"weights", checked_mul(values, kFloat)});
     items.push_back({"states", checked_mul(StateLayout(config, lanes).count(), kFloat)});
@@ -115,9 +141,8 @@ std::vector<MemoryPlan::Item> standing_items(const ModelConfig& config,
         const std::int64_t head = config.tie_embeddings ? config.vocab_size * config.d_model : 0;
         items.push_back({"gradients, in double precision", checked_mul(values + head, kDouble)});
         items.push_back({"moments of AdamW", checked_mul(values, 2 * kFloat)});
-        items.push_back({"ids, targets and weights", checked_mul(positions, 2 + kFloat)});
     } else {
-        items.push_back({"ids", positions});
+        items.push_back({"ids", checked_mul(lanes, length)});
     }
     return items;
 }
@@ -163,6 +188,7 @@ MemoryPlan plan(const ops::OpTable& table,
     out.items.push_back({"scratch of a layer", step.scratch});
     if (mode == RunMode::train) {
         out.items.push_back({"states at the starts of chunks", step.starts});
+        out.items.push_back({"ids, targets and weights", step.batch});
     }
     std::stable_sort(
         out.items.begin(), out.items.end(),

@@ -86,10 +86,19 @@ void StateBank::require_finite(ops::Context& context) const {
     const StepMemory::Scope device_scope(context.step);
     const StepMemory::Scope host_scope(context.host);
     const TensorView sum = context.step.take(DType::f64, {1});
+    ask_sum(context, sum);
+    require_finite(context, *static_cast<const double*>(ops::on_host(context, sum).data()));
+}
+
+void StateBank::ask_sum(ops::Context& context, TensorView sum) const {
     ops::norm_sq(context, {.x = values(), .sum = sum});
-    if (std::isfinite(*static_cast<const double*>(ops::on_host(context, sum).data()))) {
+}
+
+void StateBank::require_finite(ops::Context& context, double sum) const {
+    if (std::isfinite(sum)) {
         return;
     }
+    const StepMemory::Scope host_scope(context.host);
     const ConstTensorView bad = ops::on_host(context, values());
     for (std::int64_t layer = 0; layer < layout_.layers(); ++layer) {
         for (std::int64_t lane = 0; lane < lanes(); ++lane) {

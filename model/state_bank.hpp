@@ -59,6 +59,10 @@ class StateBank {
 
     /// Throws Error{format} naming layer and lane where a state holds a NaN or an infinity.
     void require_finite(ops::Context& context) const;
+    /// The same in two parts, for a caller who waits later: Σ value² into sum [1] f64 of the
+    /// device, and what it was.
+    void ask_sum(ops::Context& context, TensorView sum) const;
+    void require_finite(ops::Context& context, double sum) const;
 
   private:
     StateLayout layout_;

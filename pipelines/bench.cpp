@@ -12,6 +12,7 @@
 #include "model/forward.hpp"
 #include "model/memory_plan.hpp"
 #include "model/model.hpp"
+#include "model/repeated_step.hpp"
 #include "model/state_bank.hpp"
 #include "pipelines/bench_ops.hpp"
 #include "pipelines/bench_packed.hpp"
@@ -103,19 +104,26 @@ class ModelBench {
           gradients_(model_, queue),
           optimizer_(model_, {}, queue),
           states_(config, sizes.lanes, queue),
-          codes_(queue.memory(), DType::u8, {sizes.lanes, sizes.length + 1}, "bench sequence"),
-          weight_(queue.memory(), DType::f32, {sizes.lanes, sizes.length}, "bench weights") {
-        Tensor codes(queue.host_memory(), DType::u8, codes_.shape(), "bench sequence");
-        Tensor weight(queue.host_memory(), DType::f32, weight_.shape(), "bench weights");
+          step_(queue, model_, sizes.lanes, sizes.length, sizes.step_chunk, gradients_),
+          ids_(queue.memory(), DType::u8, {sizes.lanes, sizes.length}, "bench sequence") {
         const CounterRng rng(seed, 0);
         const auto acgt = io::Tokenizer::named("dna").acgt();
-        for (std::int64_t i = 0; i < codes.shape().count(); ++i) {
-            static_cast<std::uint8_t*>(codes.view().data())[i] =
-                acgt[rng.below(static_cast<std::uint64_t>(i), 4)];
+        const auto ids = step_.ids().as<std::uint8_t, 2>();
+        const auto targets = step_.targets().as<std::uint8_t, 2>();
+        for (std::int64_t lane = 0; lane < sizes.lanes; ++lane) {
+            for (std::int64_t t = 0; t <= sizes.length; ++t) {
+                const std::int64_t at = lane * (sizes.length + 1) + t;
+                const std::uint8_t id = acgt[rng.below(static_cast<std::uint64_t>(at), 4)];
+                if (t < sizes.length) {
+                    ids(lane, t) = id;
+                }
+                if (t > 0) {
+                    targets(lane, t - 1) = id;
+                }
+            }
         }
-        std::fill_n(static_cast<float*>(weight.view().data()), sizes.bases(), 1.0F);
-        copy(queue, codes.view(), codes_.view());
-        copy(queue, weight.view(), weight_.view());
+        std::fill_n(static_cast<float*>(step_.weight().data()), sizes.bases(), 1.0F);
+        copy(queue, step_.ids(), ids_.view());
         queue.wait();
     }
 
@@ -128,8 +136,8 @@ class ModelBench {
             const StepMemory::Scope scope(context.step);
             const TensorView logits =
                 context.step.take(DType::f32, {sizes_.lanes, end - at, model_.config().vocab_size});
-            model::forward_logits(context, model_, {codes_.view().slice(1, at, end), {}, {}},
-                                  states_, logits);
+            model::forward_logits(context, model_, {ids_.view().slice(1, at, end), {}, {}}, states_,
+                                  logits);
         }
     }
 
@@ -137,10 +145,8 @@ class ModelBench {
     void step(ops::Context& context) {
         states_.reset();
         gradients_.zero();
-        const model::TrainBatch batch{codes_.view().slice(1, 0, sizes_.length),
-                                      codes_.view().slice(1, 1, sizes_.length + 1), weight_.view()};
-        model::training_step(context, model_, batch, sizes_.step_chunk,
-                             1.0 / static_cast<double>(sizes_.bases()), states_, gradients_);
+        step_.start(context, 1.0 / static_cast<double>(sizes_.bases()), states_);
+        step_.finish(context);
         optimizer_.step(context, model_, gradients_, 1e-6);
     }
 
@@ -150,8 +156,8 @@ class ModelBench {
     model::Gradients gradients_;
     model::AdamW optimizer_;
     model::StateBank states_;
-    Tensor codes_;
-    Tensor weight_;
+    model::RepeatedStep step_;
+    Tensor ids_;
 };
 
 /// 10^9 bytes a second, read and written.

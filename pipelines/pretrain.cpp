@@ -135,6 +135,7 @@ class Training {
         return model::plan(engine_.context().table, model().config(), recipe_.lanes,
                            recipe_.context, chunk_, model::RunMode::train, recipe_.precision);
     }
+    void reserve_step_memory();
     void describe() const;
     void open_output(const std::optional<std::string>& resume_from);
     std::optional<PretrainEnd> asked_to_stop(double last_step_seconds) const;
@@ -199,9 +200,7 @@ Training::Training(const PretrainOptions& options, const Runtime& runtime)
 PretrainReport Training::run(const std::optional<std::string>& resume_from) {
     open_output(resume_from);
     describe();
-    // In one block, with the batch's ids, targets and weights: step memory that grows on its way
-    // could ask for more than the plan that the chunk was chosen by.
-    engine_.step().reserve(memory_plan().step_bytes + 6 * recipe_.lanes * recipe_.context);
+    reserve_step_memory();
     clock_ = Stopwatch();
     double last_step_seconds = 0.0;
     while (done() < recipe_.steps()) {
@@ -222,6 +221,7 @@ PretrainReport Training::run(const std::optional<std::string>& resume_from) {
 /// What would run, with the time of a few steps whose updates are thrown away.
 PretrainReport Training::dry_run() {
     describe();
+    reserve_step_memory();
     clock_ = Stopwatch();
     for (std::int64_t i = 0; i < std::min(kStepsToTime, recipe_.steps()); ++i) {
         const std::int64_t step = done() + 1;
@@ -235,6 +235,12 @@ PretrainReport Training::dry_run() {
                       "\nwould take: about ", format_duration(seconds_left()), " for ",
                       format_count(recipe_.steps()), " steps\n");
     return out;
+}
+
+/// In one block: step memory that grows on its way could ask for more than the plan that the chunk
+/// was chosen by.
+void Training::reserve_step_memory() {
+    engine_.step().reserve(memory_plan().step_bytes);
 }
 
 void Training::describe() const {

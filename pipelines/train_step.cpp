@@ -2,11 +2,11 @@
 
 #include "base/checked_math.hpp"
 #include "base/error.hpp"
-#include "model/state_bank.hpp"
 
 #include <algorithm>
 #include <cstddef>
 #include <span>
+#include <utility>
 
 namespace mambase::pipelines {
 
@@ -34,55 +34,65 @@ TrainStep::TrainStep(const Recipe& recipe,
                      Engine& engine)
     : recipe_(recipe),
       windows_(windows),
-      chunk_(chunk),
       engine_(engine),
       weight_of_(weights_by_code(tokenizer, recipe.mask_weight)),
-      codes_(static_cast<std::size_t>(checked_mul(recipe.batch, recipe.context + 1))),
-      ids_(engine.queue().host_memory(), DType::u8, {recipe.lanes, recipe.context}, "training ids"),
-      targets_(engine.queue().host_memory(),
-               DType::u8,
-               {recipe.lanes, recipe.context},
-               "training targets"),
-      weight_(engine.queue().host_memory(),
-              DType::f32,
-              {recipe.lanes, recipe.context},
-              "training weights"),
-      gradients_(model, engine.queue()) {}
+      gradients_(model, engine.queue()),
+      lanes_(engine.queue(), model, recipe.lanes, recipe.context, chunk, gradients_) {}
 
 TrainStep::Result TrainStep::run(std::int64_t step, model::Model& model, model::AdamW& optimizer) {
-    const double weight_sum = draw(step);
+    if (ahead_.step != step) {
+        draw(step, ahead_);
+    }
+    std::swap(batch_, ahead_);
     gradients_.zero();
     double loss_sum = 0.0;
     for (std::int64_t first = 0; first < recipe_.batch; first += recipe_.lanes) {
         const std::int64_t count = std::min(recipe_.lanes, recipe_.batch - first);
-        const StepMemory::Scope scope(engine_.step());
-        const model::TrainBatch batch = fill_lanes(first, count);
-        model::StateBank states(model.config(), count, engine_.queue());
-        loss_sum += model::training_step(engine_.context(), model, batch, chunk_, 1.0 / weight_sum,
-                                         states, gradients_);
+        if (states_ && states_->lanes() == count) {
+            states_->reset();
+        } else {
+            states_.emplace(model.config(), count, engine_.queue());
+        }
+        loss_sum += run_lanes(first, count, 1.0 / batch_.weight_sum);
     }
     Result result;
-    result.nats = loss_sum / weight_sum;
+    result.nats = loss_sum / batch_.weight_sum;
     result.lr = recipe_.schedule.at(step);
     result.gradient_norm = optimizer.step(engine_.context(), model, gradients_, result.lr);
     return result;
 }
 
-/// Fills codes_; returns the sum of all weights.
-double TrainStep::draw(std::int64_t step) {
-    double sum = 0.0;
+void TrainStep::draw(std::int64_t step, Batch& batch) {
+    const std::int64_t size = recipe_.context + 1;
+    batch.step = 0;
+    batch.weight_sum = 0.0;
+    batch.codes.resize(static_cast<std::size_t>(checked_mul(recipe_.batch, size)));
     for (std::int64_t window = 0; window < recipe_.batch; ++window) {
-        sum += draw_window(step, window);
+        batch.weight_sum += draw_window(
+            step, window,
+            std::span(batch.codes)
+                .subspan(static_cast<std::size_t>(window * size), static_cast<std::size_t>(size)));
     }
-    return sum;
+    batch.step = step;
+}
+
+/// While the device works. An error is for the step itself to tell, which draws again then.
+void TrainStep::draw_ahead(std::int64_t step) {
+    if (step > recipe_.steps() || ahead_.step == step) {
+        return;
+    }
+    try {
+        draw(step, ahead_);
+    } catch (const Error&) {
+        ahead_.step = 0;
+    }
 }
 
 /// A window without a target that counts (only N, say) is drawn again, under a lane number that no
 /// first draw has.
-double TrainStep::draw_window(std::int64_t step, std::int64_t window) {
-    const auto size = static_cast<std::size_t>(recipe_.context + 1);
-    const std::span<std::uint8_t> codes =
-        std::span(codes_).subspan(static_cast<std::size_t>(window) * size, size);
+double TrainStep::draw_window(std::int64_t step,
+                              std::int64_t window,
+                              std::span<std::uint8_t> codes) {
     for (std::uint64_t attempt = 0; attempt < kMostDraws; ++attempt) {
         const std::uint64_t lane = static_cast<std::uint64_t>(window) | (attempt << 32U);
         windows_.draw(recipe_.seed, static_cast<std::uint64_t>(step), lane, recipe_.both_strands,
@@ -100,24 +110,23 @@ double TrainStep::draw_window(std::int64_t step, std::int64_t window) {
                 "of 0");
 }
 
-/// Inputs, targets and weights of windows [first, first + count), on the device.
-model::TrainBatch TrainStep::fill_lanes(std::int64_t first, std::int64_t count) {
-    const auto ids = ids_.view().as<std::uint8_t, 2>();
-    const auto targets = targets_.view().as<std::uint8_t, 2>();
-    const auto weight = weight_.view().as<float, 2>();
+/// The gradients of windows [first, first + count); returns Σ weight·loss.
+double TrainStep::run_lanes(std::int64_t first, std::int64_t count, double scale) {
+    const auto ids = lanes_.ids().as<std::uint8_t, 2>();
+    const auto targets = lanes_.targets().as<std::uint8_t, 2>();
+    const auto weight = lanes_.weight().as<float, 2>();
     for (std::int64_t lane = 0; lane < count; ++lane) {
         const std::uint8_t* codes =
-            codes_.data() + static_cast<std::size_t>((first + lane) * (recipe_.context + 1));
+            batch_.codes.data() + static_cast<std::size_t>((first + lane) * (recipe_.context + 1));
         for (std::int64_t t = 0; t < recipe_.context; ++t) {
             ids(lane, t) = codes[t] & kIdBits;
             targets(lane, t) = codes[t + 1] & kIdBits;
             weight(lane, t) = weight_of_[codes[t + 1]];
         }
     }
-    ops::Context& context = engine_.context();
-    return {ops::on_device(context, ids_.view().slice(0, 0, count)),
-            ops::on_device(context, targets_.view().slice(0, 0, count)),
-            ops::on_device(context, weight_.view().slice(0, 0, count))};
+    lanes_.start(engine_.context(), scale, *states_);
+    draw_ahead(batch_.step + 1);
+    return lanes_.finish(engine_.context());
 }
 
 }  // namespace mambase::pipelines

@@ -6,11 +6,15 @@
 #include "kernels/tensor/buffer.hpp"
 #include "model/adamw.hpp"
 #include "model/chunked_step.hpp"
+#include "model/repeated_step.hpp"
+#include "model/state_bank.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/recipe.hpp"
 
 #include <array>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace mambase::pipelines {
@@ -37,19 +41,27 @@ class TrainStep {
     Result run(std::int64_t step, model::Model& model, model::AdamW& optimizer);
 
   private:
-    double draw(std::int64_t step);
-    double draw_window(std::int64_t step, std::int64_t window);
-    model::TrainBatch fill_lanes(std::int64_t first, std::int64_t count);
+    /// The windows of a step, as codes.
+    struct Batch {
+        std::int64_t step = 0;            // 0: none yet
+        double weight_sum = 0.0;          // of all targets
+        std::vector<std::uint8_t> codes;  // [batch, N + 1]
+    };
+
+    void draw(std::int64_t step, Batch& batch);
+    void draw_ahead(std::int64_t step);
+    double draw_window(std::int64_t step, std::int64_t window, std::span<std::uint8_t> codes);
+    double run_lanes(std::int64_t first, std::int64_t count, double scale);
 
     Recipe recipe_;
     const io::SampleWindows& windows_;
-    std::int64_t chunk_;
     Engine& engine_;
     std::array<float, 256> weight_of_{};  // loss weight by the target's code
-    std::vector<std::uint8_t> codes_;     // [batch, N + 1]
-    Tensor ids_, targets_;                // [lanes, N] u8, on the host as weight_
-    Tensor weight_;                       // [lanes, N] f32
+    Batch batch_;                         // of this step
+    Batch ahead_;                         // of the next, drawn while the device works on this one
     model::Gradients gradients_;
+    model::RepeatedStep lanes_;
+    std::optional<model::StateBank> states_;  // of the lanes of last time
 };
 
 }  // namespace mambase::pipelines

@@ -99,6 +99,8 @@ void cross_entropy_backward(ops::Context& context, const ops::CrossEntropyGrad& 
     const auto targets = op.targets.as<const std::uint8_t, 2>();
     const auto weight = op.weight.as<const float, 2>();
     const auto dlogits = op.dlogits.as<float, 3>();
+    const auto scale_there = op.scale_there.as<const double, 1>();
+    const double scale = scale_there ? op.scale * scale_there(0) : op.scale;
     const std::int64_t length = logits.extent[1];
     const Allowed allowed = allowed_ids({}, logits.extent[2]);
     const std::int64_t blocks = ceil_div(length, kRowBlock);
@@ -111,7 +113,7 @@ void cross_entropy_backward(ops::Context& context, const ops::CrossEntropyGrad& 
         rows.logits = {&logits(lane, row), logits.stride[1]};
         rows.targets = &targets(lane, row);
         rows.weight = weight ? &weight(lane, row) : nullptr;
-        rows.scale = op.scale;
+        rows.scale = scale;
         rows.dlogits = {&dlogits(lane, row), dlogits.stride[1]};
         require_targets(allowed, rows.targets, rows.weight, rows.rows, row);
         row_kernels<L>().cross_entropy_grad(rows);

@@ -23,6 +23,7 @@ void launch_backward(const ops::CrossEntropyGrad& op, cudaStream_t stream) {
     p.weight = lane_rows<const float>(op.weight);
     p.dlogits = lane_rows<T>(op.dlogits);
     p.scale = op.scale;
+    p.scale_there = static_cast<const double*>(op.scale_there.data());
     p.length = op.logits.extent(1);
     p.vocabulary = static_cast<int>(op.logits.extent(2));
     p.lane_blocks = grid_size(ceil_div(p.length, kLossThreads));

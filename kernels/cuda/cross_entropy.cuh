@@ -29,6 +29,7 @@ struct CrossEntropyGradParams {
     LaneRows<const float> weight;  // may be absent
     LaneRows<T> dlogits;
     double scale;
+    const double* scale_there;  // [1] or null
     std::int64_t length;
     int vocabulary;
     unsigned lane_blocks;
@@ -213,7 +214,8 @@ __global__ __launch_bounds__(kLossThreads) void cross_entropy_backward_kernel(
     for (int j = 0; j < count; ++j) {
         sum += expf(logits[j] - largest);
     }
-    const float factor = target < count ? static_cast<float>(p.scale * weight) : NAN;
+    const double scale = p.scale_there ? p.scale * *p.scale_there : p.scale;
+    const float factor = target < count ? static_cast<float>(scale * weight) : NAN;
     const float inverse = 1.0F / sum;
     const auto gradient = [&](int j) {
         const float share = expf(logits[j] - largest) * inverse - (j == target ? 1.0F : 0.0F);

@@ -18,10 +18,14 @@ void require_success(cudaError_t status, const char* what, const char* file, int
                              ") in ", what, " at ", file, ":", line));
 }
 
-void check_launch(const char* op, cudaStream_t stream) {
+bool syncs_each_launch() {
     static const bool sync_each = std::getenv("MAMBASE_CUDA_SYNC_EACH") != nullptr;
+    return sync_each;
+}
+
+void check_launch(const char* op, cudaStream_t stream) {
     cudaError_t status = cudaGetLastError();
-    if (status == cudaSuccess && sync_each) {
+    if (status == cudaSuccess && syncs_each_launch()) {
         status = cudaStreamSynchronize(stream);
     }
     if (status != cudaSuccess) {

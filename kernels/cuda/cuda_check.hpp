@@ -11,6 +11,7 @@ void require_success(cudaError_t status, const char* what, const char* file, int
 /// After every launch: the launch's own failure, and where MAMBASE_CUDA_SYNC_EACH is set in the
 /// environment also what happened while `op` ran, so that the op at fault is the one named.
 void check_launch(const char* op, cudaStream_t stream);
+bool syncs_each_launch();
 
 }  // namespace mambase::cuda
 

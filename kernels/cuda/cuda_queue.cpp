@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <string_view>
 
 namespace mambase::cuda {
 
@@ -41,6 +43,30 @@ void require_usable(int index) {
                     concat("the card ", properties.name, " has compute capability ",
                            properties.major, ".", properties.minor, "; 8.0 is needed"));
 }
+
+bool keeps_graphs() {
+    const char* const graphs = std::getenv("MAMBASE_CUDA_GRAPHS");
+    return (graphs == nullptr || std::string_view(graphs) != "0") && !syncs_each_launch();
+}
+
+class Graph final : public DeviceQueue::Recording {
+  public:
+    /// `graph` is given up.
+    Graph(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+        const cudaError_t status = cudaGraphInstantiate(&exec_, graph, 0);
+        cudaGraphDestroy(graph);
+        require_success(status, "cudaGraphInstantiate", __FILE__, __LINE__);
+    }
+    ~Graph() override {
+        cudaStreamSynchronize(stream_);  // it may be at work
+        cudaGraphExecDestroy(exec_);
+    }
+    void replay() override { MAMBASE_CUDA_TRY(cudaGraphLaunch(exec_, stream_)); }
+
+  private:
+    cudaStream_t stream_;
+    cudaGraphExec_t exec_ = nullptr;
+};
 
 }  // namespace
 
@@ -117,6 +143,27 @@ void CudaQueue::zero_bytes(void* to, std::int64_t bytes) {
 
 void CudaQueue::wait() {
     MAMBASE_CUDA_TRY(cudaStreamSynchronize(stream_));
+}
+
+std::unique_ptr<DeviceQueue::Recording> CudaQueue::record(const std::function<void()>& work) {
+    if (!keeps_graphs()) {
+        return DeviceQueue::record(work);
+    }
+    cudaGraph_t graph = nullptr;
+    MAMBASE_CUDA_TRY(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+    try {
+        work();
+    } catch (...) {
+        if (cudaStreamEndCapture(stream_, &graph) == cudaSuccess) {
+            cudaGraphDestroy(graph);
+        }
+        cudaGetLastError();
+        throw;
+    }
+    MAMBASE_CUDA_TRY(cudaStreamEndCapture(stream_, &graph));
+    auto kept = std::make_unique<Graph>(graph, stream_);
+    kept->replay();
+    return kept;
 }
 
 std::int64_t CudaQueue::free_bytes() {

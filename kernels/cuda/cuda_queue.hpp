@@ -6,6 +6,7 @@
 #include "kernels/tensor/buffer.hpp"
 #include "kernels/tensor/device_queue.hpp"
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -54,6 +55,9 @@ class CudaQueue final : public DeviceQueue {
     void copy_bytes(void* to, const void* from, std::int64_t bytes) override;
     void zero_bytes(void* to, std::int64_t bytes) override;
     void wait() override;
+    /// As a CUDA graph; nothing is kept where the environment says MAMBASE_CUDA_GRAPHS=0, and where
+    /// every launch is waited for (MAMBASE_CUDA_SYNC_EACH).
+    std::unique_ptr<Recording> record(const std::function<void()>& work) override;
     std::int64_t peak_bytes() const noexcept override { return memory_->peak(); }
     std::int64_t free_bytes() override;
 

@@ -6,12 +6,14 @@ namespace mambase::ops {
 
 void check(const AdamW& op) {
     constexpr const char* op_name = "adamw";
-    detail::require_rank(op_name, "param", op.param, 1);
-    const Shape shape = op.param.shape();
-    detail::require_tensor(op_name, "param", op.param, DType::f32, shape);
-    detail::require_tensor(op_name, "m", op.m, DType::f32, shape);
-    detail::require_tensor(op_name, "v", op.v, DType::f32, shape);
-    detail::require_tensor(op_name, "grad", op.grad, DType::f64, shape);
+    for (const AdamW::Part& part : op.parts) {
+        detail::require_rank(op_name, "param", part.param, 1);
+        const Shape shape = part.param.shape();
+        detail::require_tensor(op_name, "param", part.param, DType::f32, shape);
+        detail::require_tensor(op_name, "m", part.m, DType::f32, shape);
+        detail::require_tensor(op_name, "v", part.v, DType::f32, shape);
+        detail::require_tensor(op_name, "grad", part.grad, DType::f64, shape);
+    }
     MAMBASE_REQUIRE(op.step >= 1, ErrorCode::usage,
                     concat("adamw: step is ", op.step, ", expected 1 or more"));
 }

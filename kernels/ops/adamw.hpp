@@ -4,6 +4,7 @@
 #include "kernels/tensor/view.hpp"
 
 #include <cstdint>
+#include <vector>
 
 namespace mambase::ops {
 
@@ -12,15 +13,18 @@ namespace mambase::ops {
 ///   param −= lr·( (m/(1−β1^step)) / (sqrt(v/(1−β2^step)) + eps) + weight_decay·param )
 /// Computed in double precision, stored as f32. No backward.
 struct AdamW {
-    TensorView param;      // [n] f32, contiguous as all of these
-    TensorView m, v;       // [n] f32
-    ConstTensorView grad;  // [n] f64
+    struct Part {
+        TensorView param;      // [n] f32, contiguous as all of these
+        TensorView m, v;       // [n] f32
+        ConstTensorView grad;  // [n] f64
+        double weight_decay = 0.0;
+    };
+    std::vector<Part> parts;  // all parameters of a model, each of its own n
     double grad_scale = 1.0;
     double lr = 0.0;
     double beta1 = 0.9;
     double beta2 = 0.95;
     double eps = 1e-8;
-    double weight_decay = 0.0;
     std::int64_t step = 1;  // counts from 1
 };
 

@@ -52,6 +52,7 @@ void check(const CrossEntropyGrad& op) {
                            Layout::rows);
     detail::optional_tensor(op_name, "weight", op.weight, DType::f32, {batch, length},
                             Layout::rows);
+    detail::optional_tensor(op_name, "scale_there", op.scale_there, DType::f64, {1});
     detail::require_tensor(op_name, "dlogits", op.dlogits,
                            detail::require_activation_type(op_name, "dlogits", op.dlogits),
                            op.logits.shape(), Layout::rows);

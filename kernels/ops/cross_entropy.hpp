@@ -21,13 +21,15 @@ struct CrossEntropy {
     TensorView loss_sum;
 };
 
-/// dlogits = scale·weight·(softmax − onehot(target)), over all V.
+/// dlogits = scale·scale_there·weight·(softmax − onehot(target)), over all V.
 struct CrossEntropyGrad {
     ConstTensorView logits;   // [B,T,V]
     ConstTensorView targets;  // [B,T]   u8
     ConstTensorView weight;   // [B,T]   f32, optional
     double scale = 1.0;       // one over the sum of weights of the whole step
-    TensorView dlogits;       // [B,T,V] f32 (may alias logits) or bf16
+    /// [1] f64, optional: the same for a caller whose work is kept, read when the op runs.
+    ConstTensorView scale_there = {};
+    TensorView dlogits;  // [B,T,V] f32 (may alias logits) or bf16
 };
 
 void check(const CrossEntropy& op);

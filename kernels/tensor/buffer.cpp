@@ -79,6 +79,7 @@ TensorView StepMemory::take(DType dtype, const Shape& shape) {
         const std::int64_t size =
             std::max({bytes, kFirstBlock, blocks_.empty() ? high_water_ : in_use_ / 8});
         blocks_.push_back({Buffer(*allocator_, size, "step memory"), 0});
+        ++generation_;
     }
     Block& block = blocks_[current_];
     void* const data = static_cast<char*>(block.buffer.data()) + block.used;
@@ -91,6 +92,7 @@ TensorView StepMemory::take(DType dtype, const Shape& shape) {
 void StepMemory::reserve(std::int64_t bytes) {
     if (blocks_.empty()) {
         blocks_.push_back({Buffer(*allocator_, bytes, "step memory"), 0});
+        ++generation_;
     }
 }
 
@@ -110,6 +112,7 @@ StepMemory::Scope::~Scope() {
     if (in_use_ == 0 && blocks.size() > 1) {
         blocks.clear();  // the next take() asks for one block of the high-water mark
         memory_.current_ = 0;
+        ++memory_.generation_;
     }
 }
 

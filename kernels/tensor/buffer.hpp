@@ -86,6 +86,9 @@ class StepMemory {
     /// Most bytes ever in use at once.
     std::int64_t high_water() const noexcept { return high_water_; }
     std::int64_t in_use() const noexcept { return in_use_; }
+    /// Another number whenever blocks have come or gone: as long as it stays, the same takes from
+    /// the same in_use() on have the same addresses.
+    std::int64_t generation() const noexcept { return generation_; }
 
     class Scope {
       public:
@@ -112,6 +115,7 @@ class StepMemory {
     std::size_t current_ = 0;
     std::int64_t in_use_ = 0;
     std::int64_t high_water_ = 0;
+    std::int64_t generation_ = 0;
 };
 
 }  // namespace mambase

@@ -6,6 +6,8 @@
 #include "kernels/tensor/view.hpp"
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 
 namespace mambase {
 
@@ -26,6 +28,18 @@ class DeviceQueue {
     virtual void zero_bytes(void* to, std::int64_t bytes) = 0;
     /// Until all that was asked for is done.
     virtual void wait() = 0;
+
+    /// Work that is kept; gone before its queue is.
+    class Recording {
+      public:
+        virtual ~Recording() = default;
+        /// Asks for all of it at once: the same ops and copies at the same addresses, on what is
+        /// there by then.
+        virtual void replay() = 0;
+    };
+    /// Asks for what `work` asks for, and keeps it. `work` neither waits nor allocates memory of
+    /// the device. Null where nothing is kept, as on the host: `work` is called all the same.
+    virtual std::unique_ptr<Recording> record(const std::function<void()>& work);
 
     /// Most bytes of the device ever held at once through memory(), and bytes that are free.
     virtual std::int64_t peak_bytes() const noexcept = 0;

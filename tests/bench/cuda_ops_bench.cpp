@@ -250,10 +250,7 @@ void elementwise(Gpu& gpu, double rate) {
     });
     bench.line("adamw", count * (4 * 6 + 8), [&] {
         ops::AdamW op;
-        op.param = x.view();
-        op.m = m.view();
-        op.v = v.view();
-        op.grad = wide.view();
+        op.parts = {{x.view(), m.view(), v.view(), wide.view()}};
         op.lr = 1e-3;
         ops::adamw(gpu.context, op);
     });

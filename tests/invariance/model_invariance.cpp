@@ -3,6 +3,7 @@
 #include "model/adamw.hpp"
 #include "model/chunked_step.hpp"
 #include "model/forward.hpp"
+#include "model/repeated_step.hpp"
 #include "tests/invariance/recurrence.hpp"
 #include "tests/support/places.hpp"
 #include "tests/unit/model/model_fixture.hpp"
@@ -10,6 +11,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -143,6 +147,55 @@ std::string trained_weights(
     return model.on_host(context.queue()).hash();
 }
 
+/// Losses and weights of steps of three lots each, the last of fewer lanes, by RepeatedStep or with
+/// everything made anew each time. Between the steps, `between` may do as it likes.
+std::string trained_in_lots(const Place& place,
+                            std::int64_t chunk,
+                            bool repeated,
+                            const std::function<void(PlacedContext&, int)>& between) {
+    constexpr std::int64_t kLength = 300;
+    constexpr int kSteps = 6;
+    PlacedContext context(place);
+    Model model = context.up(Model::initialise(small_config(), 1, host_allocator()));
+    AdamW optimizer(model, {}, context.queue());
+    Gradients gradients(model, context.queue());
+    RepeatedStep lots(context.queue(), model, 3, kLength, chunk, gradients);
+    std::map<std::int64_t, StateBank> banks;
+    std::string out;
+    std::uint64_t seed = 40;
+    for (int step = 0; step < kSteps; ++step) {
+        const double scale = 1.0 / (1000.0 + step);
+        gradients.zero();
+        for (const std::int64_t lanes : {3, 3, 2}) {
+            const Tensor ids = random_ids(lanes, kLength, 12, ++seed);
+            const Tensor targets = random_ids(lanes, kLength, 12, ++seed);
+            const Tensor weight =
+                test::filled({lanes, kLength}, 0.5F + 0.1F * static_cast<float>(step));
+            double loss = 0.0;
+            if (repeated) {
+                copy(host_queue(), ids.view(), lots.ids().slice(0, 0, lanes));
+                copy(host_queue(), targets.view(), lots.targets().slice(0, 0, lanes));
+                copy(host_queue(), weight.view(), lots.weight().slice(0, 0, lanes));
+                StateBank& states =
+                    banks.try_emplace(lanes, model.config(), lanes, context.queue()).first->second;
+                states.reset();
+                lots.start(*context, scale, states);
+                loss = lots.finish(*context);
+            } else {
+                const Tensor on[] = {context.up(ids.view()), context.up(targets.view()),
+                                     context.up(weight.view())};
+                StateBank states(model.config(), lanes, context.queue());
+                loss = training_step(*context, model, {on[0].view(), on[1].view(), on[2].view()},
+                                     chunk, scale, states, gradients);
+            }
+            out += std::string(reinterpret_cast<const char*>(&loss), sizeof loss);
+        }
+        optimizer.step(*context, model, gradients, 5e-3);
+        between(context, step);
+    }
+    return out + model.on_host(context.queue()).hash();
+}
+
 /// ‖a − b‖ / ‖b‖
 template <class T>
 double distance(ConstTensorView a, ConstTensorView b) {
@@ -158,6 +211,25 @@ double distance(ConstTensorView a, ConstTensorView b) {
 }
 
 }  // namespace
+
+TEST_CASE("training: a step repeated has the bits of steps apart, also where memory moves") {
+    const auto nothing = [](PlacedContext&, int) {};
+    // Takes more step memory than a step, so that it is another block from then on.
+    const auto more = [](PlacedContext& context, int step) {
+        if (step == 3) {
+            const StepMemory::Scope scope((*context).step);
+            (*context).step.take(DType::u8, {std::int64_t{64} << 20});
+        }
+    };
+    for (const Place& place : places()) {
+        for (const std::int64_t chunk : {300, 64}) {
+            CAPTURE(place.text(), chunk);
+            const std::string apart = trained_in_lots(place, chunk, false, nothing);
+            CHECK((trained_in_lots(place, chunk, true, nothing) == apart));
+            CHECK((trained_in_lots(place, chunk, true, more) == apart));
+        }
+    }
+}
 
 TEST_CASE("the first layer's product is the same position by position and looked up by token") {
     const Model model = random_model(test::small_config(), 7);

@@ -24,13 +24,9 @@ struct Lab {
 
     void step(Run& run, const Tensor& grad, int step, double weight_decay) {
         ops::AdamW op;
-        op.param = param.view();
-        op.m = m.view();
-        op.v = v.view();
-        op.grad = grad.view();
+        op.parts = {{param.view(), m.view(), v.view(), grad.view(), weight_decay}};
         op.grad_scale = 0.25;
         op.lr = 0.1;
-        op.weight_decay = weight_decay;
         op.step = step;
         ops::adamw(run.context(), op);
     }
@@ -65,6 +61,37 @@ TEST_CASE("adamw agrees with its reference over steps") {
         for (const std::int64_t count : {0, 1, 5, 4095, 4096, 9000}) {
             check_against_reference(backend, count, 0.0);
             check_against_reference(backend, count, 0.1);
+        }
+    }
+}
+
+TEST_CASE("adamw of many parameters at once has the bits of each alone") {
+    constexpr std::int64_t kMany = 150;  // more than one launch takes
+    const auto count_of = [](std::int64_t i) { return i % 7 == 3 ? 0 : i * i % 1000; };
+    const auto decay_of = [](std::int64_t i) { return i % 2 == 0 ? 0.1 : 0.0; };
+    for (const Backend& backend : tested_backends()) {
+        INFO(backend.name());
+        Run run(backend);
+        std::vector<Lab> together;
+        std::vector<Tensor> gradients;
+        ops::AdamW op;
+        op.grad_scale = 0.25;
+        op.lr = 0.1;
+        for (std::int64_t i = 0; i < kMany; ++i) {
+            together.emplace_back(count_of(i));
+            gradients.push_back(gradient(count_of(i), static_cast<int>(i)));
+            Lab& lab = together.back();
+            op.parts.push_back({lab.param.view(), lab.m.view(), lab.v.view(),
+                                gradients.back().view(), decay_of(i)});
+        }
+        ops::adamw(run.context(), op);
+        for (std::int64_t i = 0; i < kMany; ++i) {
+            const auto at = static_cast<std::size_t>(i);
+            Lab alone(count_of(i));
+            alone.step(run, gradients[at], 1, decay_of(i));
+            CHECK(same_bits(together[at].param.view(), alone.param.view()));
+            CHECK(same_bits(together[at].m.view(), alone.m.view()));
+            CHECK(same_bits(together[at].v.view(), alone.v.view()));
         }
     }
 }

@@ -90,7 +90,7 @@ void each_field(ops::CrossEntropy& op, const Use& use) {
 }
 template <class Use>
 void each_field(ops::CrossEntropyGrad& op, const Use& use) {
-    use(kOther, op.logits, op.targets, op.weight);
+    use(kOther, op.logits, op.targets, op.weight, op.scale_there);
     use(kActivation, op.dlogits);
 }
 template <class Use>
@@ -121,7 +121,9 @@ void each_field(ops::NormSq& op, const Use& use) {
 }
 template <class Use>
 void each_field(ops::AdamW& op, const Use& use) {
-    use(kOther, op.param, op.m, op.v, op.grad);
+    for (ops::AdamW::Part& part : op.parts) {
+        use(kOther, part.param, part.m, part.v, part.grad);
+    }
 }
 
 /// The device and what ops find in their context. Never destroyed: the driver goes first.

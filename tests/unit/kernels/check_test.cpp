@@ -153,15 +153,12 @@ TEST_CASE("elementwise ops know which types they have") {
 TEST_CASE("adamw counts steps from 1") {
     Tensors t;
     ops::AdamW op;
-    op.param = t.flat.view();
-    op.m = t.flat.view();
-    op.v = t.flat.view();
-    op.grad = t.flat64.view();
+    op.parts = {{t.flat.view(), t.flat.view(), t.flat.view(), t.flat64.view()}};
     CHECK(complaint(op) == "no complaint");
     op.step = 0;
     CHECK_THAT(complaint(op, ErrorCode::usage), Contains("step is 0"));
     op.step = 1;
-    op.grad = t.flat.view();
+    op.parts.front().grad = t.flat.view();
     CHECK_THAT(complaint(op), Contains("grad is [6] of f32, expected [6] of f64"));
 }
 

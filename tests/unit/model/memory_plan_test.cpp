@@ -1,9 +1,14 @@
 #include "model/memory_plan.hpp"
 
 #include "base/text.hpp"
+#include "model/adamw.hpp"
 #include "model/chunked_step.hpp"
 #include "model/forward.hpp"
+#include "tests/support/places.hpp"
 #include "tests/unit/model/model_fixture.hpp"
+
+#include <cstdio>
+#include <memory>
 
 #include <catch2/catch.hpp>
 
@@ -28,6 +33,82 @@ std::int64_t measured(const ModelConfig& config,
     training_step(*context, model, {ids.view(), ids.view(), weight.view()}, chunk, 1.0, states,
                   gradients);
     return context->step.high_water();
+}
+
+/// What a run of the model holds on a device, with a queue of its own.
+struct Held {
+    std::int64_t peak;        // of the device's memory
+    std::int64_t high_water;  // of step memory
+};
+
+struct DeviceCase {
+    std::int64_t width, layers, lanes, length, chunk;
+    bool tied = true;
+};
+
+Held held_on(const test::Place& place,
+             const DeviceCase& at,
+             const ModelConfig& config,
+             RunMode mode) {
+    const std::unique_ptr<DeviceQueue> queue = ops::open_device(place.device);
+    ThreadPool pool(1);
+    StepMemory step(queue->memory());
+    StepMemory host(queue->host_memory());
+    ops::Context context(ops::op_table(place.device), pool, step, host, *queue, place.activations);
+    const MemoryPlan planned =
+        plan(context.table, config, at.lanes, at.length, at.chunk, mode, place.activations);
+    Model model = Model::initialise(config, 1, host_allocator()).on_device(*queue);
+    StateBank states(config, at.lanes, *queue);
+    const Tensor on_host = test::random_ids(at.lanes, at.length, config.vocab_size, 3);
+    Tensor ids(queue->memory(), DType::u8, on_host.shape(), "ids");
+    copy(*queue, on_host.view(), ids.view());
+    step.reserve(planned.step_bytes);
+    if (mode == RunMode::train) {
+        Tensor targets(queue->memory(), DType::u8, on_host.shape(), "targets");
+        Tensor weight(queue->memory(), DType::f32, on_host.shape(), "weight");
+        copy(*queue, on_host.view(), targets.view());
+        const Tensor ones = test::filled(on_host.shape(), 1.0F);
+        copy(*queue, ones.view(), weight.view());
+        queue->wait();
+        Gradients gradients(model, *queue);
+        AdamW optimizer(model, {}, *queue);
+        training_step(context, model, {ids.view(), targets.view(), weight.view()}, at.chunk,
+                      1.0 / static_cast<double>(on_host.shape().count()), states, gradients);
+        optimizer.step(context, model, gradients, 1e-3);
+        queue->wait();
+    } else {
+        for (std::int64_t lo = 0; lo < at.length; lo += at.chunk) {
+            const std::int64_t hi = std::min(lo + at.chunk, at.length);
+            const StepMemory::Scope scope(step);
+            const TensorView logits = step.take(DType::f32, {at.lanes, hi - lo, config.vocab_size});
+            forward_logits(context, model, {ids.view().slice(1, lo, hi), {}, {}}, states, logits);
+        }
+        queue->wait();
+    }
+    return {queue->peak_bytes(), step.high_water()};
+}
+
+void check_on(const test::Place& place, const DeviceCase& at, RunMode mode) {
+    ModelConfig config = ModelConfig::of_width(at.width, at.layers);
+    config.tie_embeddings = at.tied;
+    const MemoryPlan planned = plan(ops::op_table(place.device), config, at.lanes, at.length,
+                                    at.chunk, mode, place.activations);
+    const Held held = held_on(place, at, config, mode);
+    const auto off = [](std::int64_t held_bytes, std::int64_t planned_bytes) {
+        return static_cast<double>(held_bytes) / static_cast<double>(planned_bytes) - 1.0;
+    };
+    const double peak = off(held.peak, planned.total);
+    const double high_water = off(held.high_water, planned.step_bytes);
+    const std::string line =
+        concat(mode == RunMode::train ? "train " : "read ", place.text(), " ", at.width, " x ",
+               at.layers, ", ", at.lanes, " x ", at.length, " in ", at.chunk, ": planned ",
+               format_bytes(planned.total), ", held ", format_fixed(100.0 * peak, 1),
+               " % more; step memory ", format_bytes(planned.step_bytes), ", ",
+               format_fixed(100.0 * high_water, 1), " %");
+    std::printf("%s\n", line.c_str());
+    INFO(line);
+    CHECK(std::abs(peak) < 0.1);
+    CHECK(std::abs(high_water) < 0.1);
 }
 
 }  // namespace
@@ -72,6 +153,22 @@ TEST_CASE("memory plan: reading takes what was planned, within a tenth") {
     CAPTURE(planned.step_bytes, high_water);
     CHECK(static_cast<double>(planned.step_bytes) > 0.9 * high_water);
     CHECK(static_cast<double>(planned.step_bytes) < 1.1 * high_water);
+}
+
+TEST_CASE("memory plan: a device holds what was planned, within a tenth", "[.gpu]") {
+    if (test::devices().empty()) {
+        std::printf("SKIP: no CUDA device\n");
+    }
+    for (const test::Place& place : test::devices()) {
+        for (const DeviceCase& at :
+             {DeviceCase{256, 8, 1, 1024, 1024}, DeviceCase{256, 8, 1, 1 << 20, 131'072},
+              DeviceCase{256, 8, 1, 100'003, 65'536}, DeviceCase{256, 8, 128, 1024, 1024},
+              DeviceCase{256, 8, 16, 8192, 8192, false}, DeviceCase{128, 4, 1, 200'000, 8192},
+              DeviceCase{64, 4, 512, 150, 150}, DeviceCase{40, 3, 3, 20'000, 8192}}) {
+            check_on(place, at, RunMode::train);
+            check_on(place, at, RunMode::forward);
+        }
+    }
 }
 
 TEST_CASE("memory plan: items add up, and the largest chunk is the largest that fits") {

@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "kernels/ops/context.hpp"
 #include "model/model.hpp"
 #include "pipelines/runtime.hpp"
 #include "tests/support/synthetic_fasta.hpp"
@@ -11,6 +12,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -54,11 +57,11 @@ class Lab {
         out.seed = 5;
         return out;
     }
-    PretrainReport run(const PretrainOptions& options, int threads = 1) {
+    PretrainReport run(const PretrainOptions& options, int threads = 1, Device device = {}) {
         said_.clear();
         stop_ = 0;
         const Runtime runtime{.threads = threads,
-                              .device = {},
+                              .device = device,
                               .observer = observer_,
                               .stop = &stop_,
                               .no_pg = true,
@@ -98,6 +101,13 @@ std::vector<std::string> names_in(const std::string& dir) {
     }
     std::sort(out.begin(), out.end());
     return out;
+}
+
+/// "1.5 GB" and what follows it.
+double megabytes(const std::string& text) {
+    char* unit = nullptr;
+    const double number = std::strtod(text.c_str(), &unit);
+    return number * (unit[1] == 'G' ? 1024.0 : unit[1] == 'M' ? 1.0 : 0.0);
 }
 
 }  // namespace
@@ -301,6 +311,34 @@ TEST_CASE("A dry run writes nothing and says what it would", "[pretrain]") {
     CHECK(report.plan.find("would take") != std::string::npos);
     CHECK(report.plan.find("for 20 steps") != std::string::npos);
     CHECK_FALSE(exists(lab.dir("out")));
+}
+
+TEST_CASE("A dry run plans what the device then holds, within a tenth", "[.gpu][pretrain]") {
+    if (ops::device_count(Device::Kind::cuda) == 0) {
+        std::printf("SKIP: no CUDA device\n");
+        return;
+    }
+    Lab lab;
+    PretrainOptions options = lab.options("out");
+    options.d_model = 64;
+    options.context = 20'000;
+    options.batch = 2;
+    options.chunk = 8192;
+    options.steps = 2;
+    options.eval_every = 2;
+    std::string planned;
+    for (const bool dry_run : {true, false}) {
+        options.dry_run = dry_run;
+        const PretrainReport report = lab.run(options, 1, {Device::Kind::cuda, 0});
+        if (dry_run) {
+            const std::size_t at = report.plan.find("  in all");
+            REQUIRE(at != std::string::npos);
+            planned = report.plan.substr(report.plan.rfind('\n', at) + 1);
+        }
+        const std::string held = lab.said().substr(lab.said().find("peak device memory: ") + 20);
+        INFO("planned " << planned << ", held " << held);
+        CHECK(megabytes(held) == Approx(megabytes(planned)).epsilon(0.1));
+    }
 }
 
 TEST_CASE("Little input: no validation, the last model is kept", "[pretrain]") {
