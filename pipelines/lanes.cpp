@@ -119,15 +119,16 @@ void Lanes::call(std::span<const LaneSlice> slices, std::int64_t length, model::
     const auto id = ids.as<std::uint8_t, 2>();
     const auto segments = segment.as<std::int32_t, 2>();
     const auto ends = valid.as<std::int64_t, 1>();
-    // Positions between two windows go on with the first one's segment, and nobody asks for them.
+    // Positions between two windows are a segment of their own that nobody asks for.
     std::fill_n(&id(0), ids.count(), std::uint8_t{0});
+    std::fill_n(&segments(0), segment.count(), -1);
     for (const LaneSlice& slice : slices) {
         const auto [lane, at] = slice.place;
         const std::uint8_t* codes = slice.source->piece.codes.data() + slice.offset;
         std::transform(codes, codes + slice.count, &id(lane, at),
                        [](std::uint8_t code) { return static_cast<std::uint8_t>(code & kIdBits); });
         const auto number = static_cast<std::int32_t>(&slice - slices.data());
-        std::fill(&segments(lane, at), &segments(lane) + length, number);
+        std::fill_n(&segments(lane, at), slice.count, number);
         ends(lane) = at + slice.count;
     }
     ops::Context& context = engine_.context();
