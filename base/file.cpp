@@ -52,15 +52,6 @@ void write_all(int fd, const std::string& path, std::span<const std::byte> bytes
     }
 }
 
-void sync_directory(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return;  // a directory that can be written but not read: the rename itself has succeeded
-    }
-    ::fsync(fd);
-    ::close(fd);
-}
-
 }  // namespace
 
 File::File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
@@ -155,22 +146,12 @@ void File::close() {
     }
 }
 
-OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
-    buffer_.reserve(kBufferBytes);
-    if (path_ == "-") {
-        is_stdout_ = true;
-        const int fd = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-        if (fd < 0) {
-            throw system_error("write to standard output", "-");
-        }
-        file_ = File(fd, "standard output");
-        return;
-    }
+OutputPath::OutputPath(std::string path) : path_(std::move(path)) {
     if (is_directory(path_)) {
         throw Error(ErrorCode::io, "is a directory, the name of an output file is expected")
             .at(path_);
     }
-    temporary_ = concat(path_, ".tmp.", host_name(), ".", static_cast<std::int64_t>(::getpid()));
+    temporary_ = temporary_name(path_);
     const int fd = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
         const std::string name = std::exchange(temporary_, {});
@@ -179,17 +160,36 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
     file_ = File(fd, path_);
 }
 
-OutputFile::OutputFile(OutputFile&& other) noexcept
+OutputPath::OutputPath(OutputPath&& other) noexcept
     : path_(std::move(other.path_)),
       temporary_(std::exchange(other.temporary_, {})),
-      file_(std::move(other.file_)),
-      buffer_(std::move(other.buffer_)),
-      position_(other.position_),
-      is_stdout_(other.is_stdout_) {}
+      file_(std::move(other.file_)) {}
 
-OutputFile::~OutputFile() {
+OutputPath::~OutputPath() {
     if (!temporary_.empty()) {
         ::unlink(temporary_.c_str());
+    }
+}
+
+void OutputPath::commit() {
+    file_.sync();
+    file_.close();
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+        throw system_error("rename the finished output", path_);
+    }
+    temporary_.clear();
+    sync_directory(parent_directory(path_));
+}
+
+OutputFile::OutputFile(std::string path)
+    : path_(std::move(path)), place_(path_ == "-" ? OutputPath() : OutputPath(path_)) {
+    buffer_.reserve(kBufferBytes);
+    if (path_ == "-") {
+        const int fd = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0) {
+            throw system_error("write to standard output", "-");
+        }
+        stdout_ = File(fd, "standard output");
     }
 }
 
@@ -199,7 +199,7 @@ void OutputFile::write(std::span<const std::byte> bytes) {
         flush();
     }
     if (bytes.size() >= kBufferBytes) {
-        write_all(file_.fd(), file_.path(), bytes);
+        write_all(file().fd(), file().path(), bytes);
         return;
     }
     buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -210,29 +210,23 @@ void OutputFile::write(std::string_view text) {
 }
 
 void OutputFile::write_at(std::span<const std::byte> bytes, std::int64_t offset) {
-    MAMBASE_REQUIRE(!is_stdout_, ErrorCode::unsupported,
+    MAMBASE_REQUIRE(!stdout_.is_open(), ErrorCode::unsupported,
                     "this output needs a file, not standard output");
-    file_.write_at(bytes, offset);
+    file().write_at(bytes, offset);
 }
 
 void OutputFile::flush() {
-    write_all(file_.fd(), file_.path(), std::as_bytes(std::span(buffer_.data(), buffer_.size())));
+    write_all(file().fd(), file().path(), std::as_bytes(std::span(buffer_.data(), buffer_.size())));
     buffer_.clear();
 }
 
 void OutputFile::commit() {
     flush();
-    if (is_stdout_) {
-        file_.close();
+    if (stdout_.is_open()) {
+        stdout_.close();
         return;
     }
-    file_.sync();
-    file_.close();
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
-        throw system_error("rename the finished output", path_);
-    }
-    temporary_.clear();
-    sync_directory(parent_directory(path_));
+    place_.commit();
 }
 
 MappedFile::MappedFile(const std::string& path) {
@@ -318,6 +312,19 @@ std::string parent_directory(const std::string& path) {
         return ".";
     }
     return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string temporary_name(const std::string& path) {
+    return concat(path, ".tmp.", host_name(), ".", static_cast<std::int64_t>(::getpid()));
+}
+
+void sync_directory(const std::string& path) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return;  // a directory that can be written but not read: the rename itself has succeeded
+    }
+    ::fsync(fd);
+    ::close(fd);
 }
 
 std::string temporary_directory() {

@@ -39,44 +39,70 @@ class File {
 
   private:
     friend class OutputFile;
+    friend class OutputPath;
     File(int fd, std::string path);
     int fd_ = -1;
     std::string path_;
 };
 
-/// An output that exists under its final name only when it is whole.
-///
-/// Written to `<final>.tmp.<host>.<pid>` in the same directory, opened with O_EXCL; commit() syncs,
-/// renames and syncs the directory. Without commit() the destructor removes the temporary file. The
-/// path "-" is standard output: appended as it comes, commit() only flushes, write_at() is refused.
+/// The name that an output has until it is whole, for what writes files itself: an empty file
+/// `<final>.tmp.<host>.<pid>` in the same directory, opened with O_EXCL. commit(), when all is
+/// written and closed, syncs it, renames it and syncs the directory; without commit() the
+/// destructor removes it.
+class OutputPath {
+  public:
+    /// Nothing: no file.
+    OutputPath() = default;
+    explicit OutputPath(std::string path);
+    OutputPath(OutputPath&&) noexcept;
+    OutputPath& operator=(OutputPath&&) = delete;
+    OutputPath(const OutputPath&) = delete;
+    OutputPath& operator=(const OutputPath&) = delete;
+    ~OutputPath();
+
+    const std::string& path() const noexcept { return path_; }
+    const std::string& temporary() const noexcept { return temporary_; }
+    /// Of the temporary name, open for reading and writing.
+    File& file() noexcept { return file_; }
+    void commit();
+
+  private:
+    std::string path_;
+    std::string temporary_;
+    File file_;
+};
+
+/// An output that exists under its final name only when it is whole: see OutputPath. The path "-"
+/// is standard output: appended as it comes, commit() only flushes, write_at() is refused.
 class OutputFile {
   public:
     explicit OutputFile(std::string path);
-    OutputFile(OutputFile&&) noexcept;
+    OutputFile(OutputFile&&) noexcept = default;
     OutputFile& operator=(OutputFile&&) = delete;
     OutputFile(const OutputFile&) = delete;
     OutputFile& operator=(const OutputFile&) = delete;
-    ~OutputFile();
+    ~OutputFile() = default;
 
     const std::string& path() const noexcept { return path_; }
     /// Appends through a buffer.
     void write(std::span<const std::byte> bytes);
     void write(std::string_view text);
-    /// At an absolute offset, past the buffer; does not move where write() goes on.
+    void flush();
+    /// At an absolute offset, past the buffer (over what was appended: flush() first); does not
+    /// move where write() goes on.
     void write_at(std::span<const std::byte> bytes, std::int64_t offset);
     /// Bytes appended so far.
     std::int64_t position() const noexcept { return position_; }
     void commit();
 
   private:
-    void flush();
+    File& file() noexcept { return stdout_.is_open() ? stdout_ : place_.file(); }
 
     std::string path_;
-    std::string temporary_;
-    File file_;
+    OutputPath place_;  // of standard output: nowhere
+    File stdout_;       // open only where that is the output
     std::string buffer_;
     std::int64_t position_ = 0;
-    bool is_stdout_ = false;
 };
 
 /// Read-only mapping of a whole file.
@@ -107,6 +133,10 @@ void make_directories(const std::string& path);
 std::int64_t free_space(const std::string& path);
 /// "a/b" of "a/b/c"; "." where there is no slash.
 std::string parent_directory(const std::string& path);
+/// What `path` is called until it is whole: "<path>.tmp.<host>.<pid>".
+std::string temporary_name(const std::string& path);
+/// Makes sure that the names in a directory outlive a loss of power, where it can be opened.
+void sync_directory(const std::string& path);
 /// TMPDIR, else /tmp.
 std::string temporary_directory();
 

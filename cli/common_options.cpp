@@ -44,6 +44,18 @@ bool is_cuda_name(std::string_view device) {
            index.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
+// "2/7"
+pipelines::Shard parse_shard(std::string_view text) {
+    const std::size_t slash = text.find('/');
+    MAMBASE_REQUIRE(slash != std::string_view::npos, ErrorCode::usage,
+                    concat("'", text, "' is not of the form I/N"));
+    const std::int64_t index = parse_size(text.substr(0, slash), SizeUnits::decimal);
+    const std::int64_t count = parse_size(text.substr(slash + 1), SizeUnits::decimal);
+    MAMBASE_REQUIRE(index >= 1 && index <= count, ErrorCode::usage,
+                    concat("'", text, "': shards count from 1/N to N/N"));
+    return {index - 1, count};
+}
+
 }  // namespace
 
 void declare_console(CLI::App& app, CommonOptions& common) {
@@ -76,9 +88,13 @@ void declare_run(CLI::App& app, CommonOptions& common) {
                common.exact ? "Of activations; default f32"
                             : "Of activations; default bf16 on CUDA, f32 on the CPU, which has no "
                               "other");
+    declare_no_pg(app, common);
+    declare_console(app, common);
+}
+
+void declare_no_pg(CLI::App& app, CommonOptions& common) {
     add_flag(app, "--no-PG", common.no_pg,
              "No command line and no date in outputs: the same bytes each time");
-    declare_console(app, common);
 }
 
 CLI::Option* declare_model(CLI::App& app, std::string& model) {
@@ -91,8 +107,11 @@ CLI::Option* declare_model(CLI::App& app, std::string& model) {
 void declare_inputs(CLI::App& app,
                     std::vector<std::string>& inputs,
                     bool& ignore_eof,
-                    const std::string& help) {
-    app.add_option("in.fa", inputs, help)->type_name("FILE");
+                    std::string& reference) {
+    app.add_option("in.fa", inputs,
+                   "FASTA or FASTQ, plain, gzip or bgzip, SAM, BAM or CRAM, told by content; - is "
+                   "standard input")
+        ->type_name("FILE");
     // After the positional: that one assigns, this one appends.
     add_parsed(app, "-l,--list", "FILE", "Read the names of more inputs from FILE, one a line",
                [&inputs](const std::string& path) {
@@ -101,15 +120,13 @@ void declare_inputs(CLI::App& app,
                });
     add_flag(app, "--ignore-eof", ignore_eof,
              "Accept files without their end marker (bgzip, BAM, CRAM)");
+    add_text(app, "-T,--reference", reference, "FILE",
+             "FASTA that CRAM files were written against. Default: where REF_CACHE and REF_PATH "
+             "say; never a network");
 }
 
 void declare_sequences(CLI::App& app, pipelines::ReadingOptions& reading) {
-    declare_inputs(app, reading.inputs, reading.ignore_eof,
-                   "FASTA or FASTQ, plain, gzip or bgzip, SAM, BAM or CRAM, told by content; - is "
-                   "standard input");
-    add_text(app, "-T,--reference", reading.reference, "FILE",
-             "FASTA that CRAM files were written against. Default: where REF_CACHE and REF_PATH "
-             "say; never a network");
+    declare_inputs(app, reading.inputs, reading.ignore_eof, reading.reference);
 }
 
 void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading) {
@@ -119,21 +136,32 @@ void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading) {
              "Only the intervals of a BED file (0-based, half-open)");
 }
 
+std::int64_t parse_context(std::string_view text) {
+    if (text == "whole") {
+        return pipelines::kWholeContext;
+    }
+    const std::int64_t context = parse_size(text, SizeUnits::decimal);
+    MAMBASE_REQUIRE(context >= 1, ErrorCode::usage, "must be at least 1, or whole");
+    return context;
+}
+
 void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading) {
     declare_sequences(app, reading);
     declare_regions(app, reading);
-    add_parsed(app, "--context", "INT|whole",
-               "Read each base with INT to 2 INT bases to its left, by a grid that counts from the "
-               "record's start; whole: with all of them, the state carried. Default: the length "
-               "that the model was validated for",
-               [&context = reading.context](const std::string& text) {
-                   if (text == "whole") {
-                       context = pipelines::kWholeContext;
-                       return;
-                   }
-                   context = parse_size(text, SizeUnits::decimal);
-                   MAMBASE_REQUIRE(*context >= 1, ErrorCode::usage, "must be at least 1, or whole");
-               });
+    add_parsed(
+        app, "--context", "INT|whole",
+        "Read each base with INT to 2 INT bases to its left, by a grid that counts from the "
+        "record's start; whole: with all of them, the state carried. Default: the length "
+        "that the model was validated for",
+        [&context = reading.context](const std::string& text) { context = parse_context(text); });
+    add_count(app, "--gap", reading.gap,
+              "A run of at least INT bases other than A, C, G, T ends the record for the model");
+    declare_chunk(app, reading.chunk, concat("Bases held at once, default ", reading.chunk));
+    add_choice(app, "--tokenizer", reading.tokenizer, {"dna", "bytes"},
+               "For a model that does not name its own; default: by its vocabulary");
+}
+
+void declare_circular(CLI::App& app, pipelines::ReadingOptions& reading) {
     add_parsed(app, "--circular", "NAME[,...]|all",
                "Records that are circles: the bases before the first one are the last ones, on the "
                "reverse strand likewise; they are read first, for context alone",
@@ -143,11 +171,6 @@ void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading) {
                        circular.emplace_back(name);
                    }
                });
-    add_count(app, "--gap", reading.gap,
-              "A run of at least INT bases other than A, C, G, T ends the record for the model");
-    declare_chunk(app, reading.chunk, concat("Bases held at once, default ", reading.chunk));
-    add_choice(app, "--tokenizer", reading.tokenizer, {"dna", "bytes"},
-               "For a model that does not name its own; default: by its vocabulary");
 }
 
 void declare_chunk(CLI::App& app, std::int64_t& chunk, const std::string& help) {
@@ -156,6 +179,13 @@ void declare_chunk(CLI::App& app, std::int64_t& chunk, const std::string& help) 
                    chunk = parse_size(text, SizeUnits::decimal);
                    MAMBASE_REQUIRE(chunk >= 1, ErrorCode::usage, "must be at least 1");
                });
+}
+
+void declare_shard(CLI::App& app, std::optional<pipelines::Shard>& shard) {
+    add_parsed(app, "--shard", "I/N",
+               "Do the I-th of N equal parts of the work, I from 1 to N; mambase merge puts what "
+               "they write together",
+               [&shard](const std::string& text) { shard = parse_shard(text); });
 }
 
 void declare_dry_run(CLI::App& app, bool& dry_run) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/App.hpp>
@@ -29,6 +30,8 @@ struct CommonOptions {
 
 /// -@, --device, --precision, --no-PG, -q, -v, --log-json.
 void declare_run(CLI::App& app, CommonOptions& common);
+/// --no-PG alone.
+void declare_no_pg(CLI::App& app, CommonOptions& common);
 /// -q, -v, --log-json alone, for what computes nothing worth a summary.
 void declare_console(CLI::App& app, CommonOptions& common);
 
@@ -37,19 +40,25 @@ CLI::Option* declare_model(CLI::App& app, std::string& model);
 /// -@ alone.
 void declare_threads(CLI::App& app, CommonOptions& common);
 
-/// The files, which `help` describes, -l, --ignore-eof.
+/// Files of any format, -l, --ignore-eof, -T.
 void declare_inputs(CLI::App& app,
                     std::vector<std::string>& inputs,
                     bool& ignore_eof,
-                    const std::string& help);
-/// Files of any format, -l, --ignore-eof, -T.
+                    std::string& reference);
+/// The same of ReadingOptions.
 void declare_sequences(CLI::App& app, pipelines::ReadingOptions& reading);
 /// -r, -R.
 void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading);
 /// All of ReadingOptions: files, -T, -r, -R, --context, --gap, --chunk, --tokenizer.
 void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading);
+/// Records that are circles.
+void declare_circular(CLI::App& app, pipelines::ReadingOptions& reading);
+/// "8k" or "whole".
+std::int64_t parse_context(std::string_view text);
 /// --chunk; 0 is refused.
 void declare_chunk(CLI::App& app, std::int64_t& chunk, const std::string& help);
+/// --shard, for commands whose outputs merge puts together.
+void declare_shard(CLI::App& app, std::optional<pipelines::Shard>& shard);
 void declare_dry_run(CLI::App& app, bool& dry_run);
 
 struct DeviceChoice {

@@ -44,10 +44,13 @@ class AlignmentSource final : public SequenceSource {
             hts_set_opt(file_.get(), CRAM_OPT_DECODE_MD, 0);
             cram_marker_ = hts_check_EOF(file_.get());
         }
-        // With threads HTSlib forgets how a CRAM ended, and a pipe cannot be looked into before.
+        // The threads of BAM start after its header: HTSlib looks for the end marker there, and
+        // waits for ever where they have met an error. With threads it forgets how a CRAM ended,
+        // and a pipe cannot be looked into before.
+        const bool bam = file_->format.format == ::bam;
         const bool threaded = options.threads > 0 && (!is_cram() || cram_marker_ != kMarkerUnknown);
-        if (threaded && hts_set_threads(file_.get(), options.threads + 1) != 0) {
-            throw Error(ErrorCode::io, "cannot start the threads that decode").at(path);
+        if (threaded && !bam) {
+            start_threads(options.threads);
         }
         header_.reset(sam_hdr_read(file_.get()));
         alignment_.reset(bam_init1());
@@ -58,9 +61,13 @@ class AlignmentSource final : public SequenceSource {
         if (!alignment_) {
             throw Error(ErrorCode::out_of_memory, "no memory for an alignment").at(path);
         }
+        if (threaded && bam) {
+            start_threads(options.threads);
+        }
     }
 
     const std::string& path() const override { return path_; }
+    bool has_reads() const override { return true; }
     Skipped skipped() const override { return skipped_; }
 
     bool next(Segment& segment) override {
@@ -82,6 +89,12 @@ class AlignmentSource final : public SequenceSource {
 
   private:
     bool is_cram() const { return file_->format.format == cram; }
+
+    void start_threads(int additional) {
+        if (hts_set_threads(file_.get(), additional + 1) != 0) {
+            throw Error(ErrorCode::io, "cannot start the threads that decode").at(path_);
+        }
+    }
 
     /// The next one that is a read; false at the end of the file.
     bool read_alignment() {
@@ -160,6 +173,9 @@ class AlignmentSource final : public SequenceSource {
     }
 
     void require_end_marker() const {
+        if (!is_cram() && file_->is_bgzf != 0 && file_->fp.bgzf->errcode != 0) {
+            fail();  // to its threads a file that cannot be read on is one that has ended
+        }
         bool missing = false;
         if (is_cram()) {
             missing = cram_marker_ == kMarkerMissing ||

@@ -46,7 +46,7 @@ class BedParser {
         }
     }
 
-    Region parse(std::string_view line) const {
+    NamedRegion parse(std::string_view line) const {
         const std::vector<std::string_view> fields = columns(line);
         if (fields.size() < 3) {
             throw Error(ErrorCode::format, "three columns are expected: contig, start, end");
@@ -67,7 +67,9 @@ class BedParser {
                                                   ", which has ", format_count(length), " bases"));
         }
         region.end = std::min(region.end, length);
-        return region;
+        const bool named = fields.size() > 3 && !fields[3].empty() && fields[3] != ".";
+        return {region, named ? std::string(fields[3])
+                              : format_region(fields[0], region.begin, region.end)};
     }
 
   private:
@@ -77,10 +79,11 @@ class BedParser {
 
 }  // namespace
 
-std::vector<Region> read_bed(const std::string& path, const std::vector<Contig>& contigs) {
+std::vector<NamedRegion> read_named_bed(const std::string& path,
+                                        const std::vector<Contig>& contigs) {
     const std::string text = read_inflated(path);
     const BedParser parser(contigs);
-    std::vector<Region> regions;
+    std::vector<NamedRegion> regions;
     std::int64_t number = 0;
     for (std::string_view line : split(text, '\n')) {
         ++number;
@@ -95,6 +98,14 @@ std::vector<Region> read_bed(const std::string& path, const std::vector<Contig>&
         } catch (Error& error) {
             throw error.at(path).offset(number, "line");
         }
+    }
+    return regions;
+}
+
+std::vector<Region> read_bed(const std::string& path, const std::vector<Contig>& contigs) {
+    std::vector<Region> regions;
+    for (const NamedRegion& named : read_named_bed(path, contigs)) {
+        regions.push_back(named.region);
     }
     return regions;
 }

@@ -16,4 +16,8 @@ namespace mambase::io {
 /// backwards or begins past the contig's end.
 std::vector<Region> read_bed(const std::string& path, const std::vector<Contig>& contigs);
 
+/// The same with the names of the fourth column; where there is none, or ".", "chr:first-last".
+std::vector<NamedRegion> read_named_bed(const std::string& path,
+                                        const std::vector<Contig>& contigs);
+
 }  // namespace mambase::io

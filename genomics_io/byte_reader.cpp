@@ -77,10 +77,11 @@ void ByteReader::fail() {
 
 std::size_t ByteReader::read(std::span<char> out) {
     const ssize_t n = bgzf_read(handle_.get(), out.data(), out.size());
-    if (n < 0) {
+    const bool at_end = n == 0 && !out.empty();
+    if (n < 0 || (at_end && handle_->errcode != 0)) {  // to HTSlib's threads an error is an end
         fail();
     }
-    if (n == 0 && !out.empty() && compression_ == Compression::bgzip && !ignore_eof_ &&
+    if (at_end && compression_ == Compression::bgzip && !ignore_eof_ &&
         handle_->no_eof_block != 0) {
         throw located(Error(ErrorCode::format,
                             "the end marker of bgzip is missing, so the file may be truncated "

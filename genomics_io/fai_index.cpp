@@ -246,17 +246,30 @@ std::string fallback_path(const std::string& path, std::string_view suffix) {
     return concat(temporary_directory(), "/", full.filename().string(), ".", hash, suffix);
 }
 
-std::optional<std::string> find_index(const std::string& path,
+/// The .fai is the one that the path names, and the .gzi the one of that name beside it; else they
+/// are looked for beside the file.
+std::optional<std::string> find_index(const IndexedPath& path,
                                       std::string_view suffix,
                                       const Observer& observer) {
-    const std::string beside = concat(path, suffix);
+    std::string beside = concat(path.file, suffix);
+    if (!path.index.empty() && suffix == ".fai") {
+        beside = path.index;
+        if (!exists(beside)) {
+            throw Error(ErrorCode::not_found, "no such index").at(beside);
+        }
+    } else if (path.index.ends_with(".fai")) {
+        const std::string named =
+            concat(std::string_view(path.index).substr(0, path.index.size() - 4), suffix);
+        beside = exists(named) ? named : beside;
+    }
     if (exists(beside)) {
-        if (std::filesystem::last_write_time(beside) < std::filesystem::last_write_time(path)) {
+        if (std::filesystem::last_write_time(beside) <
+            std::filesystem::last_write_time(path.file)) {
             observer.warning(concat("the index ", beside, " is older than its file"));
         }
         return beside;
     }
-    std::string fallback = fallback_path(path, suffix);
+    std::string fallback = fallback_path(path.file, suffix);
     return exists(fallback) ? std::optional(std::move(fallback)) : std::nullopt;
 }
 
@@ -281,7 +294,7 @@ void keep_index(const std::string& path,
 
 }  // namespace
 
-FastaIndex load_index(const std::string& path,
+FastaIndex load_index(const IndexedPath& path,
                       Compression compression,
                       const ReadOptions& options,
                       const Observer& observer) {
@@ -297,16 +310,16 @@ FastaIndex load_index(const std::string& path,
         index.blocks = parse_gzi(read_text(*gzi), *gzi);
     }
     if (!fai || (blocked && !gzi)) {
-        ByteReader reader(path, options, blocked);
+        ByteReader reader(path.file, options, blocked);
         std::vector<FaiEntry> entries = build_fai(reader);
         if (!fai) {
-            keep_index(path, ".fai", format_fai(entries), observer);
+            keep_index(path.file, ".fai", format_fai(entries), observer);
             index.entries = std::move(entries);
         }
         if (blocked && !gzi) {
             const std::string text = reader.block_index();
-            keep_index(path, ".gzi", text, observer);
-            index.blocks = parse_gzi(text, path);
+            keep_index(path.file, ".gzi", text, observer);
+            index.blocks = parse_gzi(text, path.file);
         }
     }
     return index;

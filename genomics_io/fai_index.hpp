@@ -4,6 +4,7 @@
 
 #include "base/observer.hpp"
 #include "genomics_io/byte_reader.hpp"
+#include "genomics_io/indexed_path.hpp"
 
 #include <cstdint>
 #include <string>
@@ -43,8 +44,8 @@ std::string format_fai(const std::vector<FaiEntry>& entries);
 /// Reads the whole of a fresh reader. Error{unsupported} where the lines of a record differ.
 std::vector<FaiEntry> build_fai(ByteReader& reader);
 
-/// Loads or builds what `path` needs, as IndexedFasta::open() says.
-FastaIndex load_index(const std::string& path,
+/// Loads or builds what a file needs, as IndexedFasta::open() says.
+FastaIndex load_index(const IndexedPath& path,
                       Compression compression,
                       const ReadOptions& options,
                       const Observer& observer);

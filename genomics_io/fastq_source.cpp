@@ -16,6 +16,8 @@ class FastqSource final : public TextSource {
   public:
     explicit FastqSource(LineReader lines) : TextSource(std::move(lines)) {}
 
+    bool has_reads() const override { return true; }
+
   private:
     [[noreturn]] void fail(std::string what, std::int64_t line) const {
         Error error(ErrorCode::format, std::move(what));

@@ -27,6 +27,19 @@ inline std::uint16_t to_half(float value) {
     return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000U) >> 13));
 }
 
+/// Exact; what is not finite stays so.
+inline float from_half(std::uint16_t half) {
+    const std::uint32_t sign = (half & 0x8000U) << 16U;
+    const std::uint32_t magnitude = half & 0x7FFFU;
+    if (magnitude >= 0x7C00U) {
+        return std::bit_cast<float>(sign | 0x7F800000U | (magnitude & 0x3FFU) << 13U);
+    }
+    const float value = magnitude < 0x0400U
+                            ? static_cast<float>(magnitude) * 0x1p-24F
+                            : std::bit_cast<float>((magnitude << 13U) + 0x38000000U);
+    return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(value));
+}
+
 inline bool is_finite_half(std::uint16_t half) {
     return (half & 0x7C00U) != 0x7C00U;
 }

@@ -228,9 +228,11 @@ void IndexedFasta::State::check(ByteReader& reader, std::int64_t contig) const {
 
 IndexedFasta::IndexedFasta(std::shared_ptr<const State> state) : state_(std::move(state)) {}
 
-IndexedFasta IndexedFasta::open(const std::string& path,
+IndexedFasta IndexedFasta::open(const std::string& path_and_index,
                                 const ReadOptions& options,
                                 const Observer& observer) {
+    const IndexedPath named = split_index(path_and_index);
+    const std::string& path = named.file;
     const Compression compression = sniff_compression(path);
     if (compression == Compression::gzip) {
         throw Error(ErrorCode::unsupported,
@@ -247,7 +249,7 @@ IndexedFasta IndexedFasta::open(const std::string& path,
                     "(--ignore-eof accepts it)")
             .at(path);
     }
-    state->index = load_index(path, compression, options, observer);
+    state->index = load_index(named, compression, options, observer);
     for (const FaiEntry& entry : state->index.entries) {
         state->contigs.push_back({entry.name, entry.length});
     }

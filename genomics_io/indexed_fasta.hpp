@@ -24,14 +24,15 @@ struct Contig {
 /// from several threads, each source then belongs to one thread and may outlive this object.
 class IndexedFasta {
   public:
-    /// Loads `path`.fai (and `path`.gzi of a bgzip file). What is missing is built and written
+    /// Loads FILE.fai (and FILE.gzi of a bgzip file). What is missing is built and written
     /// beside the file, or, where that cannot be written, under TMPDIR; an index older than the
-    /// file is a warning. `options.threads` has no use here.
+    /// file is a warning. "ref.fa.gz##idx##elsewhere/x.fai" names the .fai (which has to be there),
+    /// and x.gzi, if there is one. `options.threads` has no use here.
     ///
     /// Error{unsupported}: plain gzip, which cannot be indexed ("recompress with bgzip"); lines of
     /// one record that differ in length. Error{usage}: standard input or a pipe. Error{format}: as
     /// open_fasta while building, an index that cannot be parsed, duplicate names.
-    static IndexedFasta open(const std::string& path,
+    static IndexedFasta open(const std::string& path_and_index,
                              const ReadOptions& options,
                              const Observer& observer);
 

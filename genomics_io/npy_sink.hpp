@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/file.hpp"
+#include "genomics_io/row_values.hpp"
 
 #include <cstdint>
 #include <span>
@@ -9,8 +10,6 @@
 #include <vector>
 
 namespace mambase::io {
-
-enum class RowType { f16, f32 };
 
 /// A matrix [rows, dim] on disk whose rows may be written in any order. It appears under its name
 /// at finish(), whole; without finish() nothing stays. numpy.load(path, mmap_mode="r") reads it.
@@ -20,24 +19,23 @@ class NpySink {
     /// place); Error{usage} unless dim >= 1.
     NpySink(const std::string& path, RowType type, std::int64_t dim);
 
-    /// rows[n, dim] to the rows first_row ... first_row + n - 1. In f16, rounded to the nearest,
-    /// ties to even. A value that is not finite, or overflows f16, is an Error{format} that names
-    /// row and channel; nothing of this call is written then.
+    /// rows[n, dim] to the rows first_row ... first_row + n - 1, as RowEncoder has them; nothing of
+    /// a call that throws is written.
     void write_rows(std::int64_t first_row, const float* rows, std::int64_t n);
 
     /// Writes the header and commits. Rows that were never written are zero. Error{usage} where a
     /// row past `total_rows` was written.
     void finish(std::int64_t total_rows);
 
+    /// What the file begins with; its length does not depend on the shape.
+    static std::string header(RowType type, std::int64_t dim, std::int64_t rows);
     /// Size of the whole file.
     static std::int64_t file_bytes(RowType type, std::int64_t dim, std::int64_t rows);
 
   private:
     OutputFile out_;
-    RowType type_;
-    std::int64_t dim_;
+    RowEncoder encoder_;
     std::int64_t rows_written_ = 0;  // one past the highest row written
-    std::vector<std::uint16_t> halves_;
 };
 
 /// An array [n] of unsigned bytes, written front to back. As NpySink otherwise.

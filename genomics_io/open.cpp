@@ -5,6 +5,7 @@
 #include "base/text.hpp"
 #include "genomics_io/alignment_source.hpp"
 #include "genomics_io/compression.hpp"
+#include "genomics_io/indexed_path.hpp"
 #include "genomics_io/text_sources.hpp"
 
 #include <cerrno>
@@ -34,8 +35,9 @@ char first_letter(const LineReader& lines) {
 
 }  // namespace
 
-std::unique_ptr<SequenceSource> open_sequences(const std::string& path,
+std::unique_ptr<SequenceSource> open_sequences(const std::string& path_and_index,
                                                const ReadOptions& options) {
+    const std::string path = split_index(path_and_index).file;
     keep_references_local();
     HFileHandle file = open_for_htslib(path);
     if (holds_alignments(file.get(), path)) {
@@ -46,7 +48,8 @@ std::unique_ptr<SequenceSource> open_sequences(const std::string& path,
     return fastq ? read_fastq(std::move(lines)) : read_fasta(std::move(lines));
 }
 
-bool can_be_indexed(const std::string& path) {
+bool can_be_indexed(const std::string& path_and_index) {
+    const std::string path = split_index(path_and_index).file;
     if (path == "-" ||
         (exists(path) && !is_directory(path) && !std::filesystem::is_regular_file(path))) {
         return false;

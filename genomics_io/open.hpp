@@ -9,7 +9,8 @@
 namespace mambase::io {
 
 /// All records of a file in order, forward: FASTA or FASTQ, plain, gzip or bgzip, SAM, BAM or CRAM,
-/// from a file, a pipe or standard input ("-").
+/// from a file, a pipe or standard input ("-"). An index that the path names (##idx##) is not
+/// looked at.
 ///
 /// FASTA as open_fasta() says. FASTQ: sequence and quality in any number of lines, quality as long
 /// as the sequence and of printable characters, the name after '+' none or the record's; blank
@@ -28,7 +29,8 @@ namespace mambase::io {
 /// and line or virtual offset, and for a missing end marker of bgzip, BAM or CRAM unless
 /// `ignore_eof`; Error{unsupported} for other formats. A file cut anywhere fails, or gives exactly
 /// the records before the cut.
-std::unique_ptr<SequenceSource> open_sequences(const std::string& path, const ReadOptions& options);
+std::unique_ptr<SequenceSource> open_sequences(const std::string& path_and_index,
+                                               const ReadOptions& options);
 
 /// Takes network addresses out of REF_PATH, which HTSlib reads. To be called before a thread starts
 /// that opens sequences; open_sequences() does it too.
@@ -36,6 +38,6 @@ void keep_references_local();
 
 /// Whether IndexedFasta::open can work: a regular file of FASTA that is plain or bgzip. False for
 /// "-", pipes, plain gzip and other formats; throws where the file is missing or is a directory.
-bool can_be_indexed(const std::string& path);
+bool can_be_indexed(const std::string& path_and_index);
 
 }  // namespace mambase::io

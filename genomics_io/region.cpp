@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
 namespace mambase::io {
 
@@ -133,6 +134,21 @@ Region parse_region(std::string_view text, const std::vector<Contig>& contigs) {
 std::string format_region(std::string_view name, std::int64_t begin, std::int64_t end) {
     const bool braces = name.find(':') != std::string_view::npos;
     return concat(braces ? "{" : "", name, braces ? "}" : "", ":", begin + 1, "-", end);
+}
+
+std::vector<Region> join_overlapping(std::vector<Region> regions) {
+    std::sort(regions.begin(), regions.end(), [](const Region& a, const Region& b) {
+        return std::tie(a.contig, a.begin, a.end) < std::tie(b.contig, b.begin, b.end);
+    });
+    std::vector<Region> out;
+    for (const Region& region : regions) {
+        if (!out.empty() && out.back().contig == region.contig && region.begin < out.back().end) {
+            out.back().end = std::max(out.back().end, region.end);
+        } else {
+            out.push_back(region);
+        }
+    }
+    return out;
 }
 
 }  // namespace mambase::io

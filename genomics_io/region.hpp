@@ -18,6 +18,12 @@ struct Region {
     friend bool operator==(const Region&, const Region&) = default;
 };
 
+/// A region with the name that tables give it.
+struct NamedRegion {
+    Region region;
+    std::string name;
+};
+
 /// Text is 1-based inclusive, as samtools reads it: "chr" is all of it, "chr:5" and "chr:5-" from
 /// base 5 to the end, "chr:-9" the first nine; commas may part thousands. A name may contain ':'
 /// (the longest name that is known wins; braces around the name say it outright). An end past the
@@ -27,5 +33,8 @@ Region parse_region(std::string_view text, const std::vector<Contig>& contigs);
 
 /// "name:first-last", 1-based inclusive; a name with ':' in braces.
 std::string format_region(std::string_view name, std::int64_t begin, std::int64_t end);
+
+/// Sorted, with those that overlap (not those that only touch) joined.
+std::vector<Region> join_overlapping(std::vector<Region> regions);
 
 }  // namespace mambase::io

@@ -5,31 +5,11 @@
 #include "base/text.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 #include <utility>
 
 namespace mambase::io {
-
-namespace {
-
-/// Sorted, with those that overlap (not those that only touch) joined.
-std::vector<Region> joined(std::vector<Region> intervals) {
-    std::sort(intervals.begin(), intervals.end(), [](const Region& a, const Region& b) {
-        return std::tie(a.contig, a.begin, a.end) < std::tie(b.contig, b.begin, b.end);
-    });
-    std::vector<Region> out;
-    for (const Region& interval : intervals) {
-        if (!out.empty() && out.back().contig == interval.contig &&
-            interval.begin < out.back().end) {
-            out.back().end = std::max(out.back().end, interval.end);
-        } else {
-            out.push_back(interval);
-        }
-    }
-    return out;
-}
-
-}  // namespace
 
 SampleWindows::SampleWindows(const TokenStore& store,
                              std::vector<Region> intervals,
@@ -38,7 +18,7 @@ SampleWindows::SampleWindows(const TokenStore& store,
     MAMBASE_REQUIRE(context >= 1, ErrorCode::usage, "context has to be at least 1");
     std::int64_t total = 0;
     std::int64_t longest = 0;
-    for (const Region& interval : joined(std::move(intervals))) {
+    for (const Region& interval : join_overlapping(std::move(intervals))) {
         MAMBASE_REQUIRE(interval.contig >= 0 &&
                             interval.contig < static_cast<std::int64_t>(store.contigs().size()),
                         ErrorCode::usage, concat("there is no contig number ", interval.contig));
@@ -81,16 +61,36 @@ SampledWindow SampleWindows::draw(std::uint64_t seed,
     window.start = starts_[i].begin + (nth - before);
     const bool reverse = both_strands && rng.bits(2 * lane + 1) >> 63 != 0;
     window.strand = reverse ? Strand::reverse : Strand::forward;
+    read(window, codes);
+    return window;
+}
+
+std::optional<SampledWindow> SampleWindows::after(const SampledWindow& window) const {
+    const auto next = std::upper_bound(
+        starts_.begin(), starts_.end(), window, [](const SampledWindow& one, const Region& starts) {
+            return std::tie(one.contig, one.start) < std::tie(starts.contig, starts.begin);
+        });
+    if (next == starts_.begin()) {
+        return std::nullopt;
+    }
+    const Region& starts = *std::prev(next);
+    SampledWindow out = window;
+    out.start += window.strand == Strand::forward ? context_ : -context_;
+    const bool known = starts.contig == window.contig && window.start < starts.end;
+    const bool fits = out.start >= starts.begin && out.start < starts.end;
+    return known && fits ? std::optional(out) : std::nullopt;
+}
+
+void SampleWindows::read(const SampledWindow& window, std::span<std::uint8_t> codes) const {
     const std::uint8_t* const from =
         store_->contigs()[static_cast<std::size_t>(window.contig)].codes.data() + window.start;
-    if (reverse) {
+    if (window.strand == Strand::reverse) {
         const Tokenizer& tokenizer = store_->tokenizer();
         std::transform(from, from + codes.size(), codes.rbegin(),
                        [&](std::uint8_t code) { return tokenizer.complement(code); });
     } else {
         std::copy(from, from + codes.size(), codes.begin());
     }
-    return window;
 }
 
 }  // namespace mambase::io

@@ -6,14 +6,15 @@
 #include "genomics_io/token_store.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 namespace mambase::io {
 
 struct SampledWindow {
-    std::int64_t contig = 0;
-    std::int64_t start = 0;  // forward coordinate of its leftmost base
+    std::int64_t contig = 0;  // −1: no window
+    std::int64_t start = 0;   // forward coordinate of its leftmost base
     Strand strand = Strand::forward;
 };
 
@@ -38,10 +39,16 @@ class SampleWindows {
                        bool both_strands,
                        std::span<std::uint8_t> codes) const;
 
+    /// The window right after one in the order of reading, whose first input is that one's last
+    /// target. Empty where it would leave the run or the interval, and where there is none such.
+    std::optional<SampledWindow> after(const SampledWindow& window) const;
+    /// Fills codes[N + 1] of a window that draw() or after() gave, as draw() does.
+    void read(const SampledWindow& window, std::span<std::uint8_t> codes) const;
+
   private:
     const TokenStore* store_;
     std::int64_t context_;
-    std::vector<Region> starts_;            // intervals of eligible starts
+    std::vector<Region> starts_;            // intervals of eligible starts, ascending
     std::vector<std::int64_t> cumulative_;  // eligible starts through starts_[i]
 };
 

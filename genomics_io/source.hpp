@@ -55,6 +55,8 @@ class SequenceSource {
     virtual bool next(Segment& segment) = 0;
     /// For messages; "-" is standard input.
     virtual const std::string& path() const = 0;
+    /// Whether the records are reads: their names may come again.
+    virtual bool has_reads() const { return false; }
     /// So far.
     virtual Skipped skipped() const { return {}; }
 };

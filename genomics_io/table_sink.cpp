@@ -2,7 +2,7 @@
 
 namespace mambase::io {
 
-TableSink::TableSink(const std::string& path, std::initializer_list<std::string_view> columns)
+TableSink::TableSink(const std::string& path, const std::vector<std::string_view>& columns)
     : out_(path), columns_(columns.size()) {
     for (const std::string_view column : columns) {
         field(column);
@@ -10,12 +10,16 @@ TableSink::TableSink(const std::string& path, std::initializer_list<std::string_
     end_line();
 }
 
-void TableSink::field(std::string_view text) {
+void require_plain_field(std::string_view text, const std::string& path) {
     if (text.find_first_of("\t\r\n") != std::string_view::npos) {
         throw Error(ErrorCode::usage,
                     concat("a field of a table holds a tab or a line break: '", text, "'"))
-            .at(out_.path());
+            .at(path);
     }
+}
+
+void TableSink::field(std::string_view text) {
+    require_plain_field(text, out_.path());
     line_.append(text);
     line_.push_back('\t');
 }
@@ -24,6 +28,15 @@ void TableSink::end_line() {
     line_.back() = '\n';
     out_.write(line_);
     line_.clear();
+}
+
+void TableSink::row_of(const std::vector<std::string>& fields) {
+    MAMBASE_ASSERT(fields.size() == columns_);
+    line_.clear();
+    for (const std::string& text : fields) {
+        field(text);
+    }
+    end_line();
 }
 
 void TableSink::finish() {

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "genomics_io/open.hpp"
 #include "genomics_io/run_scanner.hpp"
 #include "genomics_io/segment_encoder.hpp"
 
@@ -47,8 +48,8 @@ TokenStore::TokenStore(const Tokenizer& tokenizer, std::int64_t gap)
     options.validate();
 }
 
-void TokenStore::add(const std::string& path, const ReadOptions& options) {
-    const std::unique_ptr<SequenceSource> source = open_fasta(path, options);
+Skipped TokenStore::add(const std::string& path, const ReadOptions& options) {
+    const std::unique_ptr<SequenceSource> source = open_sequences(path, options);
     StoredContig contig;
     Segment segment;
     while (source->next(segment)) {
@@ -57,7 +58,8 @@ void TokenStore::add(const std::string& path, const ReadOptions& options) {
             contig.file = path;
             contig.summary.record = segment.record;
             contig.summary.name = segment.name;
-            if (const auto there = find(segment.name)) {
+            const auto there = find(segment.name);
+            if (there && !source->has_reads()) {
                 throw Error(ErrorCode::format,
                             concat("the name '", segment.name, "' is that of a record of ",
                                    contigs_[static_cast<std::size_t>(*there)].file, " already"))
@@ -79,6 +81,16 @@ void TokenStore::add(const std::string& path, const ReadOptions& options) {
             contigs_.push_back(std::exchange(contig, {}));
         }
     }
+    return source->skipped();
+}
+
+std::vector<Contig> TokenStore::names() const {
+    std::vector<Contig> out;
+    out.reserve(contigs_.size());
+    for (const StoredContig& contig : contigs_) {
+        out.push_back({contig.summary.name, contig.summary.length});
+    }
+    return out;
 }
 
 std::optional<std::int64_t> TokenStore::find(std::string_view name) const {

@@ -2,7 +2,8 @@
 #pragma once
 
 #include "genomics_io/coordinates.hpp"
-#include "genomics_io/fasta_source.hpp"
+#include "genomics_io/region.hpp"
+#include "genomics_io/source.hpp"
 #include "genomics_io/tokenizer.hpp"
 #include "genomics_io/window.hpp"
 
@@ -28,13 +29,17 @@ class TokenStore {
     /// `gap` as in WindowOptions. The tokenizer has to outlive the store (those of named() do).
     explicit TokenStore(const Tokenizer& tokenizer, std::int64_t gap = WindowOptions{}.gap);
 
-    /// Appends the records of a FASTA file. Errors as open_fasta and WindowReader; a name that
-    /// another file has already brought is an Error{format} that names both files.
-    void add(const std::string& path, const ReadOptions& options);
+    /// Appends the records of a file of any format. Errors as open_sequences and WindowReader; a
+    /// record of FASTA whose name is there already is an Error{format} that names both files, while
+    /// reads may share names. Returns what was passed over.
+    Skipped add(const std::string& path, const ReadOptions& options);
 
     const Tokenizer& tokenizer() const { return *tokenizer_; }
     const std::vector<StoredContig>& contigs() const { return contigs_; }
+    /// The first record of that name.
     std::optional<std::int64_t> find(std::string_view name) const;
+    /// Names and lengths of all records.
+    std::vector<Contig> names() const;
     /// Bases of all contigs.
     std::int64_t total_bases() const;
 

@@ -234,6 +234,7 @@ bool WindowReader::State::emit_window(WindowPiece& piece) {
         const bool counts = score_begin < end;
         if (counts) {
             fill(piece, begin, end);
+            piece.window_begin = begin;
             piece.first = piece.last = true;
             piece.score_begin = score_begin;
             piece.score_end = end;
@@ -260,6 +261,7 @@ bool WindowReader::State::emit_part(WindowPiece& piece) {
     }
     const std::int64_t end = std::min(known_end, begin + options.piece);
     fill(piece, begin, end);
+    piece.window_begin = run.begin;
     piece.first = begin == run.begin;
     piece.last = closing && end == known_end;
     piece.next = piece.last ? -1 : buffer.at(end);

@@ -38,8 +38,9 @@ struct WindowPiece {
     Strand strand = Strand::forward;
     std::int64_t begin = 0;  // strand coordinate of codes[0]
     std::vector<std::uint8_t> codes;
-    bool first = false;  // of its window: the state resets before codes[0]
-    bool last = false;   // of its window
+    std::int64_t window_begin = 0;  // strand coordinate before which the state resets
+    bool first = false;             // of its window: that coordinate is `begin`
+    bool last = false;              // of its window
     /// The positions of the window whose values count, as far as the window is known: through the
     /// piece's end, and through the position of `next` where there is one. What comes before
     /// score_begin is warm-up. Empty (both equal) while nothing counts yet.

@@ -59,11 +59,13 @@ class ChunkPass {
                  TensorView loss_sum,
                  TensorView scan_starts);
     /// dstates_out: absent for the last chunk, which nothing follows; dstates_in: absent for the
-    /// first, since no gradient is asked for of the initial states. The two may be one.
+    /// first, since no gradient is asked for of the initial states. The two may be one. window:
+    /// positions of the whole.
     void backward(ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
                   ConstTensorView scale,
+                  std::int64_t window,
                   Gradients& gradients);
 
   private:
@@ -112,7 +114,7 @@ void ChunkPass::forward(ConstTensorView states_in,
         const TensorView before = first ? TensorView() : added;
         const TensorView stream = first ? embedded : values_.back().residual;
         blocks_.emplace_back(model_, layer)
-            .forward(context_, before, stream, {}, {}, true, values, states, added);
+            .forward(context_, before, stream, {}, {}, {}, true, values, states, added);
         values_.push_back(values);
     }
     residual_ = rows(DType::f32, config.d_model);
@@ -143,6 +145,7 @@ void ChunkPass::backward(ConstTensorView states_in,
                          TensorView dstates_out,
                          TensorView dstates_in,
                          ConstTensorView scale,
+                         std::int64_t window,
                          Gradients& gradients) {
     const ModelConfig& config = model_.config();
     // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
@@ -183,7 +186,8 @@ void ChunkPass::backward(ConstTensorView states_in,
             dstates.ssm_in = layout_.ssm(dstates_in, layer);
         }
         blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, dadded, dstates, gradients);
+                             layout_.ssm(states_in, layer), dstream, dadded, dstates, window,
+                             gradients);
     }
     if (batch_.input_gradient) {
         copy(context_.queue, dstream, batch_.input_gradient);
@@ -363,7 +367,7 @@ void ask_training_step(ops::Context& context,
             states.ask_sum(context, sums.slice(0, states.lanes(), states.lanes() + 1));
         }
         pass.backward(start_of(k), last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
-                      scale, gradients);
+                      scale, length, gradients);
     }
     gradients.join_head(context);
 }

@@ -92,6 +92,8 @@ ModelConfig parse_sizes(JsonReader& reader) {
     out.dt_max = reader.find<double>("time_step_max").value_or(out.dt_max);
     out.dt_init_floor = reader.find<double>("time_step_floor").value_or(out.dt_init_floor);
     out.dt_scale = reader.find<double>("time_step_scale").value_or(out.dt_scale);
+    out.dt_init_constant =
+        reader.find<std::string>("time_step_init_scheme").value_or("random") == "constant";
     return out;
 }
 
@@ -107,7 +109,6 @@ json default_keys(const ModelConfig& model) {
     out["residual_in_fp32"] = true;
     out["rescale_prenorm_residual"] = false;
     out["initializer_range"] = 0.1;
-    out["time_step_init_scheme"] = "random";
     out["use_cache"] = true;
     out["use_mambapy"] = false;
     out["use_associative_scan"] = true;
@@ -220,6 +221,7 @@ std::string config_json(const ConfigFile& config) {
     out["time_step_max"] = model.dt_max;
     out["time_step_floor"] = model.dt_init_floor;
     out["time_step_scale"] = model.dt_scale;
+    out["time_step_init_scheme"] = model.dt_init_constant ? "constant" : "random";
     if (config.mambase) {
         out["mambase"] = provenance_json(*config.mambase);
     }

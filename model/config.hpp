@@ -32,6 +32,7 @@ struct ModelConfig {
     double dt_max = 1e-1;
     double dt_init_floor = 1e-4;
     double dt_scale = 1.0;
+    bool dt_init_constant = false;  // every dt_proj.weight at its bound, not uniform within it
 
     /// d_inner = expand·d_model, dt_rank = ceil(d_model / 16), the rest as above.
     static ModelConfig of_width(std::int64_t d_model,

@@ -12,10 +12,19 @@ namespace mambase::model {
 
 namespace {
 
-/// The stream between blocks: what has been added up, and what the last block adds to it.
+/// The stream between blocks: what has been added up, and what the last block adds to it. Up to the
+/// first block that is the embedding, which is looked up where it is read.
 struct Stream {
-    TensorView residual;  // [B,T,D] f32
-    TensorView added;     // [B,T,D] activations
+    ConstTensorView table;  // [V,D]   f32
+    ConstTensorView ids;    // [B,T]
+    TensorView residual;    // [B,T,D] f32: after the second block and on
+    TensorView added;       // [B,T,D] activations
+
+    /// What block `layer`, or the norm in its place, adds to: RmsNorm's residual_in and ids.
+    ConstTensorView before(std::int64_t layer) const { return layer <= 1 ? table : residual; }
+    ConstTensorView ids_before(std::int64_t layer) const {
+        return layer <= 1 ? ids : ConstTensorView();
+    }
 };
 
 /// The first `blocks` blocks over one chunk, at least one.
@@ -27,8 +36,6 @@ void run_blocks(ops::Context& context,
                 const Stream& stream) {
     const std::int64_t lanes = chunk.ids.extent(0);
     const std::int64_t length = chunk.ids.extent(1);
-    const ConstTensorView table = model.params()[model.params().embedding()].value.view();
-    ops::embedding_forward(context, {.ids = chunk.ids, .table = table, .y = stream.residual});
     const StepMemory::Scope scope(context.step);
     BlockValues values = BlockValues::take(context, model.config(), lanes, length, false);
     const bool fewer_tokens = model.config().vocab_size < lanes * length;
@@ -39,17 +46,20 @@ void run_blocks(ops::Context& context,
         const bool first = layer == 0;
         const bool looked_up = first && fewer_tokens;
         if (looked_up) {
-            block.project_tokens(context, chunk.ids, table, values.xz);
+            block.project_tokens(context, chunk.ids, stream.table, values.xz);
         }
         values.residual = first ? TensorView() : stream.residual;
         values.starts = chunk.scan_starts ? chunk.scan_starts.slice(0, layer, layer + 1)
                                                 .reshape({chunk.scan_starts.extent(1)})
                                           : TensorView();
         block.forward(context, first ? TensorView() : stream.added,
-                      looked_up ? TensorView() : stream.residual, chunk.valid, chunk.segment,
-                      chunk.for_training, values, states, stream.added);
+                      looked_up ? ConstTensorView() : stream.before(layer),
+                      stream.ids_before(layer), chunk.valid, chunk.segment, chunk.for_training,
+                      values, states, stream.added);
     }
-    bank.require_finite(context);
+    if (chunk.check_states) {
+        bank.require_finite(context);
+    }
 }
 
 void check_chunk(const Model& model,
@@ -91,13 +101,16 @@ void forward_hidden(ops::Context& context,
     }
     const StepMemory::Scope scope(context.step);
     const auto rows = [&](DType type) { return context.step.take(type, hidden.shape()); };
-    const Stream stream{rows(DType::f32), rows(context.activations)};
-    run_blocks(context, model, chunk, bank, layer == kLastLayer ? config.n_layer : layer, stream);
+    const Stream stream{params[params.embedding()].value.view(), chunk.ids, rows(DType::f32),
+                        rows(context.activations)};
+    const std::int64_t blocks = layer == kLastLayer ? config.n_layer : layer;
+    run_blocks(context, model, chunk, bank, blocks, stream);
     // The stream after block k is added up by the norm that follows; of the two results, one is
     // what was asked for.
     const bool normed = layer == kLastLayer;
     ops::rms_norm_forward(context, {.hidden = stream.added,
-                                    .residual_in = stream.residual,
+                                    .residual_in = stream.before(blocks),
+                                    .ids = stream.ids_before(blocks),
                                     .weight = params[params.norm_f()].value.view(),
                                     .eps = config.norm_eps,
                                     .residual_out = normed ? TensorView() : hidden,
@@ -149,8 +162,8 @@ void forward_losses(ops::Context& context,
                     StateBank& bank,
                     const NextTokens& next) {
     const StepMemory::Scope scope(context.step);
-    const TensorView logits = context.step.take(
-        DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), model.config().vocab_size});
+    const Shape shape{chunk.ids.extent(0), chunk.ids.extent(1), model.config().vocab_size};
+    const TensorView logits = next.logits ? next.logits : context.step.take(DType::f32, shape);
     forward_logits(context, model, chunk, bank, logits);
     ops::cross_entropy_forward(context, {.logits = logits,
                                          .targets = next.targets,

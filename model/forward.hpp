@@ -22,13 +22,15 @@ struct Chunk {
     ConstTensorView segment;      // [B,T] i32, optional: the state resets where it changes
     bool for_training = false;    // as ops::SelectiveScan has it
     TensorView scan_starts = {};  // [L,bytes] u8, optional, in training: SelectiveScan::starts
+    bool check_states = true;     // false: the caller looks at what comes out, which a state that
+                                  // is not finite spoils
 };
 
 /// Runs one chunk from the states in `bank`, which go on to after the chunk (through every layer
 /// that `layer` needs and no further). layer: 0 = token embedding, k = residual stream after block
 /// k, kLastLayer = after the final norm. hidden [B,T,D] f32 (after the final norm also the
 /// context's activations), contiguous; rows from valid on are unspecified. Throws Error{format}
-/// naming layer and lane where a state is no longer finite.
+/// naming layer and lane where a state is no longer finite, unless the chunk says not to look.
 void forward_hidden(ops::Context& context,
                     const Model& model,
                     const Chunk& chunk,
@@ -65,6 +67,7 @@ struct NextTokens {
                               // one of them
     TensorView loss;          // [B,T] f64: -log p in nats, 0 where the weight is
     TensorView best;          // [B,T] u8: the most likely id of the support
+    TensorView logits{};      // [B,T,V] f32, optional: what the probabilities are made from
 };
 void forward_losses(ops::Context& context,
                     const Model& model,

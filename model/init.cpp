@@ -53,6 +53,11 @@ void initialise(Param& param, std::size_t index, const ModelConfig& config, std:
             case Init::a_log:
                 return std::log(
                     static_cast<double>(i % static_cast<std::uint64_t>(config.d_state) + 1));
+            case Init::dt_weight:
+                if (config.dt_init_constant) {
+                    return bound;
+                }
+                [[fallthrough]];
             default:
                 return bound * (2.0 * rng.uniform(i) - 1.0);
         }

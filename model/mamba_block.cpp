@@ -98,6 +98,7 @@ void MambaBlock::project_tokens(ops::Context& context,
 void MambaBlock::forward(ops::Context& context,
                          ConstTensorView hidden,
                          ConstTensorView residual_in,
+                         ConstTensorView ids,
                          ConstTensorView valid,
                          ConstTensorView segment,
                          bool for_training,
@@ -110,6 +111,7 @@ void MambaBlock::forward(ops::Context& context,
     if (residual_in) {
         ops::rms_norm_forward(context, {.hidden = hidden,
                                         .residual_in = residual_in,
+                                        .ids = ids,
                                         .weight = weights_.norm,
                                         .eps = config_.norm_eps,
                                         .residual_out = values.residual,
@@ -164,6 +166,7 @@ void MambaBlock::backward(ops::Context& context,
                           TensorView dstream,
                           TensorView dadded,
                           const BlockStateGradients& dstates,
+                          std::int64_t window,
                           Gradients& gradients) const {
     const StepMemory::Scope scope(context.step);
     const std::int64_t inner = config_.d_inner;
@@ -208,7 +211,8 @@ void MambaBlock::backward(ops::Context& context,
                                   .dc = columns(dx_dbl, rank + state, rank + 2 * state),
                                   .dd = sums.d,
                                   .ddt_bias = sums.dt_bias,
-                                  .dstate_in = dstates.ssm_in});
+                                  .dstate_in = dstates.ssm_in,
+                                  .window = window});
     ops::linear_backward(context, {.x = columns(values.x_dbl, 0, rank),
                                    .weight = weights_.dt_proj,
                                    .dy = ddt_raw,

@@ -82,10 +82,12 @@ class MambaBlock {
 
     /// residual = residual_in + hidden (hidden absent: the first layer), then the mixer of its norm
     /// into `out` [B,T,D], which may be `hidden`. residual_in absent: values.xz is there already.
+    /// ids [B,T]: optional, residual_in is a table [V,D] that they pick rows of.
     /// segment, valid: as in the ops, optional. for_training: as in ops::SelectiveScan.
     void forward(ops::Context& context,
                  ConstTensorView hidden,
                  ConstTensorView residual_in,
+                 ConstTensorView ids,
                  ConstTensorView valid,
                  ConstTensorView segment,
                  bool for_training,
@@ -95,7 +97,8 @@ class MambaBlock {
 
     /// dstream [B,T,D] f32: gradient of the stream after this block; becomes that of the stream
     /// before it. dadded: the same in the type of the activations; dstream itself where that is
-    /// f32. dstates: gradients of the states after and before the chunk.
+    /// f32. dstates: gradients of the states after and before the chunk. window: positions of the
+    /// whole that the chunk is a part of.
     void backward(ops::Context& context,
                   const BlockValues& values,
                   ConstTensorView conv_in,
@@ -103,6 +106,7 @@ class MambaBlock {
                   TensorView dstream,
                   TensorView dadded,
                   const BlockStateGradients& dstates,
+                  std::int64_t window,
                   Gradients& gradients) const;
 
   private:

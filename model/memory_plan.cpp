@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "kernels/ops/selective_scan.hpp"
+#include "kernels/tensor/buffer.hpp"
 #include "model/chunked_step.hpp"
 #include "model/param_table.hpp"
 #include "model/state_bank.hpp"
@@ -18,9 +19,9 @@ constexpr std::int64_t kFloat = size_of(DType::f32);
 constexpr std::int64_t kDouble = size_of(DType::f64);
 
 /// Step memory that a plan falls short of asks for an eighth more, so that trifles count: what is
-/// taken is rounded up to 64 bytes, some 16 times a layer.
+/// taken is rounded up, some 16 times a layer.
 std::int64_t rounding(const ModelConfig& config) {
-    return 64 * 16 * (config.n_layer + 2);
+    return StepMemory::kRounding * 16 * (config.n_layer + 2);
 }
 
 /// Bytes of step memory, by what they are for.

@@ -23,7 +23,7 @@ enum class Init : std::uint8_t {
     fan_in,     // U(±1/√fan_in), fan_in = product of the extents but the first
     conv_bias,  // U(±1/√W)
     out_proj,   // fan_in, then divided by √L
-    dt_weight,  // U(±dt_scale/√R)
+    dt_weight,  // U(±dt_scale/√R), or that bound itself
     dt_bias,    // inverse softplus of a log-uniform step in [dt_min, dt_max]
     a_log,      // log(1 … N) in every row
 };

@@ -74,6 +74,16 @@ void StateBank::reset() {
     zero(*queue_, values_.view());
 }
 
+void StateBank::copy_lane(std::int64_t lane, const StateBank& from, std::int64_t lane_from) {
+    const auto one = [](auto view, std::int64_t at) { return view.slice(0, at, at + 1); };
+    for (std::int64_t layer = 0; layer < layout_.layers(); ++layer) {
+        copy(*queue_, one(from.layout().conv(from.values(), layer), lane_from),
+             one(conv(layer), lane));
+        copy(*queue_, one(from.layout().ssm(from.values(), layer), lane_from),
+             one(ssm(layer), lane));
+    }
+}
+
 void StateBank::snapshot(TensorView out) const {
     copy(*queue_, values(), out);
 }

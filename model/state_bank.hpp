@@ -53,6 +53,8 @@ class StateBank {
     /// The lane starts a record.
     void reset(std::int64_t lane);
     void reset();
+    /// The lane goes on from where `lane_from` of `from`, a bank of the same model, is.
+    void copy_lane(std::int64_t lane, const StateBank& from, std::int64_t lane_from);
     /// Copies all states to, or from, [layout().count()] f32.
     void snapshot(TensorView out) const;
     void restore(ConstTensorView in);

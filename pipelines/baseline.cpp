@@ -12,7 +12,7 @@ MarkovBaseline::MarkovBaseline(std::vector<int> orders, const io::Tokenizer& tok
     : orders_(std::move(orders)),
       tokenizer_(tokenizer),
       model_(*std::max_element(orders_.begin(), orders_.end())),
-      tallies_(orders_.size()) {
+      sums_(orders_.size()) {
     base_of_id_.fill(-1);
     const std::array<std::uint8_t, 4> acgt = tokenizer.acgt();
     for (std::size_t base = 0; base < acgt.size(); ++base) {
@@ -30,6 +30,9 @@ void MarkovBaseline::fit(const std::vector<std::string>& files,
     Delivery delivery;
     while (feed.next(delivery)) {
         runtime.throw_if_stopped();
+        for (const io::RecordSummary& record : delivery.ended) {
+            roll_.add(record.name, {0, record.length}, record.length);
+        }
         if (!delivery.piece) {
             continue;
         }
@@ -48,7 +51,27 @@ void MarkovBaseline::fit(const std::vector<std::string>& files,
     model_.fit();
 }
 
-void MarkovBaseline::score(const io::WindowPiece& piece) {
+void MarkovBaseline::start(std::int64_t grid) {
+    grid_ = grid;
+    part_ = block_ = -1;
+}
+
+void MarkovBaseline::end_block() {
+    if (sums_.front().all().bases > 0) {
+        blocks_.push_back(std::exchange(sums_, std::vector<CaseTally>(orders_.size())));
+    }
+}
+
+std::vector<CaseTally> MarkovBaseline::next_block() {
+    if (blocks_.empty()) {
+        end_block();
+    }
+    std::vector<CaseTally> out = std::move(blocks_.front());
+    blocks_.pop_front();
+    return out;
+}
+
+void MarkovBaseline::score(const io::WindowPiece& piece, std::int64_t part) {
     const int most = model_.order() + 1;
     std::int64_t position = piece.begin;
     if (piece.first) {
@@ -59,7 +82,6 @@ void MarkovBaseline::score(const io::WindowPiece& piece) {
     }
     const std::int64_t unpredicted = piece.first ? piece.begin : -1;
     const std::int64_t end = piece.begin + static_cast<std::int64_t>(piece.codes.size());
-    std::vector<CaseTally> sums(orders_.size());
     for (; position < end; ++position) {
         const std::uint8_t code = piece.codes[static_cast<std::size_t>(position - piece.begin)];
         const int base = base_of_id_[code & 0x7F];
@@ -73,15 +95,17 @@ void MarkovBaseline::score(const io::WindowPiece& piece) {
         if (!scored || position == unpredicted) {
             continue;
         }
+        if (part != part_ || block_of(position, grid_) != block_) {
+            end_block();
+            part_ = part;
+            block_ = block_of(position, grid_);
+        }
         for (std::size_t i = 0; i < orders_.size(); ++i) {
             const int order = std::min(orders_[i], known_ - 1);
             const std::uint32_t word = word_ & word_mask(order + 1);
-            sums[i].add((code & io::kSoftMask) != 0, model_.nats(order, word),
-                        model_.is_best(order, word));
+            sums_[i].add((code & io::kSoftMask) != 0, model_.nats(order, word),
+                         model_.is_best(order, word));
         }
-    }
-    for (std::size_t i = 0; i < sums.size(); ++i) {
-        tallies_[i].add(sums[i]);
     }
 }
 

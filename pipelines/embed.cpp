@@ -8,6 +8,7 @@
 #include "pipelines/embed_plan.hpp"
 #include "pipelines/embedding_files.hpp"
 #include "pipelines/embedding_rows.hpp"
+#include "pipelines/embedding_sink.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/lanes.hpp"
 #include "pipelines/progress.hpp"
@@ -41,7 +42,7 @@ class EmbedRun {
              const io::Tokenizer& tokenizer,
              const io::WindowOptions& windows,
              const EmbedPlan& plan,
-             RowsTable& table)
+             EmbeddingSink& out)
         : options_(options),
           runtime_(runtime),
           engine_(engine),
@@ -49,29 +50,34 @@ class EmbedRun {
           tokenizer_(tokenizer),
           windows_(windows),
           plan_(plan),
-          table_(table),
+          out_(out),
           circles_(plan.circles),
+          rolls_(plan.rolls),
           width_(model.config().d_model),
           progress_(runtime.observer, both_strands(options.strand) ? 2 * plan.bases : plan.bases) {}
 
-    void run(io::NpySink& array) {
-        for (const InputPlan& input : plan_.inputs) {
-            if (input.fasta) {
-                run_indexed(input, array);
+    void run() {
+        for (std::size_t i = 0; i < plan_.inputs.size(); ++i) {
+            if (plan_.inputs[i].fasta) {
+                run_indexed(plan_.inputs[i]);
             } else if (options_.strand == StrandChoice::forward) {
-                stream(input, array);
+                stream(i);
             } else {
-                run_spooled(input, array);
+                run_spooled(i);
             }
             close_before(end_span());
         }
-        circles_.require_met();
+        if (!plan_.shard) {  // which, in a sweep, has records of its own alone
+            circles_.require_met();
+        }
     }
 
     std::int64_t bases_read() const { return progress_.done(); }
     double seconds() const { return progress_.seconds(); }
     std::int64_t records() const { return end_span(); }
     std::int64_t rows() const { return next_row_; }
+    /// Of a shard: of all that the whole run reads.
+    std::string digest() const { return digest_of(rolls_); }
 
   private:
     /// Spans that can be read on either strand: one reading a span, or one of all.
@@ -85,15 +91,15 @@ class EmbedRun {
         return options_.strand == StrandChoice::reverse ? io::Strand::reverse : io::Strand::forward;
     }
 
-    StrandRows::Sink to(io::NpySink& array) {
-        return [this, &array](std::int64_t row, const float* rows, std::int64_t n) {
+    StrandRows::Sink sink() {
+        return [this](std::int64_t row, const float* rows, std::int64_t n) {
             require_within_limit(plan_, options_, row + n);
-            array.write_rows(row, rows, n);
+            out_.write_rows(row, rows, n);
         };
     }
 
     /// By random access.
-    void run_indexed(const InputPlan& input, io::NpySink& array) {
+    void run_indexed(const InputPlan& input) {
         const std::int64_t first_span = end_span();
         for (const RowSpan& span : input.spans) {
             append(span);
@@ -105,25 +111,33 @@ class EmbedRun {
         };
         for (const io::Interval group : input.groups) {
             readable.spans = {first_span + group.begin, first_span + group.end};
-            run_both(readable, array);
+            run_both(readable);
         }
         if (!both_strands(options_.strand)) {
             readable.spans = {first_span, end_span()};
-            pass(readable, single_strand(), true, to(array));
+            pass(readable, single_strand(), true, sink());
         }
     }
 
     /// In one sweep, records kept aside for the reverse strand, as many as fit.
-    void run_spooled(const InputPlan& input, io::NpySink& array) {
+    void run_spooled(std::size_t index) {
+        const std::string& path = plan_.inputs[index].path;
+        const auto input = static_cast<std::int64_t>(index);
         const SpoolLimits limits = spool_limits(options_.pool, width_);
-        const auto source = io::open_sequences(input.path, options_.reading.read_options());
+        const auto source = open_swept(path, options_.reading, input, &rolls_[index]);
         io::RecordSpool spool;
         while (spool.fill(*source, tokenizer_, limits.records, limits.bases)) {
             Readable readable;
             readable.together = true;
             readable.spans.begin = end_span();
             for (const io::RecordSpool::Record& record : spool.records()) {
-                append({record.name, record.index, record.length, {0, record.length}, 0});
+                append({record.name,
+                        record.index,
+                        record.length,
+                        {0, record.length},
+                        0,
+                        input,
+                        record.index});
             }
             readable.spans.end = end_span();
             readable.make = [this, &spool](std::int64_t, io::Strand strand) {
@@ -131,16 +145,16 @@ class EmbedRun {
                                std::nullopt};
             };
             if (both_strands(options_.strand)) {
-                run_both(readable, array);
+                run_both(readable);
             } else {
-                pass(readable, single_strand(), true, to(array));
+                pass(readable, single_strand(), true, sink());
             }
         }
-        tell_skipped(input.path, source->skipped(), runtime_.observer);
+        tell_skipped(path, source->skipped(), runtime_.observer);
     }
 
     /// Reverse rows to a spool, then the forward pass, which joins them row by row.
-    void run_both(const Readable& readable, io::NpySink& array) {
+    void run_both(const Readable& readable) {
         const RowSpan& first = span(readable.spans.begin);
         const RowSpan& last = span(readable.spans.end - 1);
         const std::int64_t base = first.first_row;
@@ -149,12 +163,12 @@ class EmbedRun {
              [&](std::int64_t row, const float* rows, std::int64_t n) {
                  spool.write(row - base, rows, n);
              });
-        const StrandRows::Sink sink = to(array);
+        const StrandRows::Sink take = sink();
         pass(readable, io::Strand::forward, true,
              [&](std::int64_t row, const float* rows, std::int64_t n) {
                  reverse_.resize(static_cast<std::size_t>(n * width_));
                  spool.read(row - base, reverse_.data(), n);
-                 sink(row, join(rows, n), n);
+                 take(row, join(rows, n), n);
              });
     }
 
@@ -190,35 +204,40 @@ class EmbedRun {
     }
 
     /// The forward strand of a whole file in one sweep; spans are met on the way.
-    void stream(const InputPlan& input, io::NpySink& array) {
-        const std::int64_t first = end_span();
+    void stream(std::size_t index) {
+        const std::string& path = plan_.inputs[index].path;
+        const auto input = static_cast<std::int64_t>(index);
         WindowFeed feed(
             1,
-            [this, &input](std::int64_t) {
-                return read_file(input.path, options_.reading.read_options(), windows_, circles_);
+            [&](std::int64_t) {
+                auto source = open_swept(path, options_.reading, input, &rolls_[index]);
+                return Reading{io::with_circles(std::move(source), circles_, windows_),
+                               io::Strand::forward, std::nullopt};
             },
             tokenizer_, windows_);
-        compute(feed, io::Strand::forward, true, to(array), [&](const Delivery& delivery) {
+        latest_record_ = -1;
+        compute(feed, io::Strand::forward, true, sink(), [&](const Delivery& delivery) {
             for (const io::RecordSummary& ended : delivery.ended) {
-                RowSpan& of = meet(first, ended.record, ended.name);
+                RowSpan& of = meet(input, ended.record, ended.name);
                 of.length = ended.length;
                 of.bases = {0, ended.length};
                 next_row_ += of.rows(options_.pool);
             }
-            if (!delivery.piece) {
-                tell_skipped(input.path, delivery.skipped, runtime_.observer);
-                return first;
+            if (delivery.piece) {
+                meet(input, delivery.piece->record, *delivery.piece->name);
+            } else {
+                tell_skipped(path, delivery.skipped, runtime_.observer);
             }
-            meet(first, delivery.piece->record, *delivery.piece->name);
-            return first + delivery.piece->record;
+            return end_span() - 1;
         });
     }
 
-    RowSpan& meet(std::int64_t first, std::int64_t record, std::string_view record_name) {
-        if (first + record == end_span()) {
-            spans_.push_back({std::string(record_name), record, 0, {}, next_row_});
+    RowSpan& meet(std::int64_t input, std::int64_t record, std::string_view record_name) {
+        if (record != latest_record_) {
+            latest_record_ = record;
+            spans_.push_back({std::string(record_name), record, 0, {}, next_row_, input, record});
         }
-        return span(first + record);
+        return spans_.back();
     }
 
     // Spans are numbered through the whole run; those that are done with are in the table alone.
@@ -231,7 +250,7 @@ class EmbedRun {
     }
     void close_before(std::int64_t i) {
         for (; closed_ < i; ++closed_) {
-            table_.add(spans_.front());
+            out_.add(spans_.front());
             spans_.pop_front();
         }
     }
@@ -301,13 +320,15 @@ class EmbedRun {
     const io::Tokenizer& tokenizer_;
     const io::WindowOptions& windows_;
     const EmbedPlan& plan_;
-    RowsTable& table_;
+    EmbeddingSink& out_;
     io::Circles circles_;
+    std::vector<Roll> rolls_;  // of a sweep, on the reader's thread
     std::int64_t width_;
     Progress progress_;
     std::deque<RowSpan> spans_;  // from number closed_ on
     std::int64_t closed_ = 0;
     std::int64_t next_row_ = 0;
+    std::int64_t latest_record_ = -1;  // of the file being swept
     std::vector<float> reverse_;
     std::vector<float> joined_;
 };
@@ -328,16 +349,45 @@ std::string_view name(StrandChoice strand) {
     return "";
 }
 
+namespace {
+
+void collect_output_violations(const EmbedOptions& options, std::vector<std::string>& out) {
+    EmbedFormat format = EmbedFormat::array;
+    try {
+        format = embed_format(options.output);
+    } catch (const Error& error) {
+        out.emplace_back(error.what());
+        return;
+    }
+    if (options.reading.shard && format != EmbedFormat::array) {
+        out.emplace_back("shards of an embedding are .npy files, which merge puts together");
+    }
+    if (format != EmbedFormat::track) {
+        if (options.channel) {
+            out.emplace_back(
+                "a channel is of a track (.bw, .bedgraph.gz, .tsv.gz); an array has all");
+        }
+        return;
+    }
+    if (!options.channel) {
+        out.emplace_back("a track has one number of each row: say which (--channel)");
+    } else if (*options.channel < 0) {
+        out.push_back(concat("there is no channel ", *options.channel));
+    }
+    if (options.pool.is_whole()) {
+        out.emplace_back("a track has a value for each base or bin, not for each record or region");
+    }
+}
+
+}  // namespace
+
 void EmbedOptions::validate() const {
     std::vector<std::string> violations;
     if (model.empty()) {
         violations.emplace_back("no model directory");
     }
     reading.collect_violations(violations);
-    if (!output.ends_with(".npy")) {
-        violations.push_back(
-            concat("the output is an array file, so its name ends in .npy, not \"", output, "\""));
-    }
+    collect_output_violations(*this, violations);
     if (layer < 0 && layer != model::kLastLayer) {
         violations.push_back(concat("there is no layer ", layer));
     }
@@ -368,6 +418,9 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
         window_options(options.reading, report.context, engine.chunk(options.reading.chunk));
     EmbedPlan plan = plan_embedding(options, config.d_model, windows, runtime.observer);
     report.dim = plan.dim;
+    MAMBASE_REQUIRE(options.channel.value_or(0) < plan.dim, ErrorCode::usage,
+                    concat("there is no channel ", options.channel.value_or(0), ": a row has ",
+                           plan.dim, " numbers, counted from 0"));
     if (options.dry_run) {
         require_within_limit(plan, options, plan.rows.value_or(0));
         report.plan = describe(plan, options, engine, model, tokenizer, report.context);
@@ -380,29 +433,20 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
                                      " that are asked for"));
     }
 
-    report.array = options.output;
-    report.rows_table = embedding_stem(options.output) + ".rows.tsv";
-    report.description = embedding_stem(options.output) + ".json";
-    io::NpySink array(options.output, options.dtype, plan.dim);
-    RowsTable table(report.rows_table, options);
-    EmbedRun run(options, runtime, engine, model, tokenizer, windows, plan, table);
-    run.run(array);
+    name_files(report, options);
+    const std::unique_ptr<EmbeddingSink> out =
+        open_embedding(options, report, {hash, tokenizer, runtime});
+    EmbedRun run(options, runtime, engine, model, tokenizer, windows, plan, *out);
+    run.run();
 
     report.rows = run.rows();
     report.records = run.records();
-    report.bytes = io::NpySink::file_bytes(options.dtype, plan.dim, report.rows);
+    report.bytes = output_bytes(options, plan.dim, report.rows);
     report.bases_read = run.bases_read();
     report.seconds = run.seconds();
-    table.finish();
-    write_description(report.description, options, report, hash, tokenizer, runtime);
-    try {
-        array.finish(report.rows);
-    } catch (...) {  // what lies beside it means nothing without the array
-        std::error_code ignored;
-        std::filesystem::remove(report.rows_table, ignored);
-        std::filesystem::remove(report.description, ignored);
-        throw;
-    }
+    const std::optional<ShardFacts> shard =
+        plan.shard ? std::optional(ShardFacts{*plan.shard, plan.cut, run.digest()}) : std::nullopt;
+    out->finish(report, shard);
     return report;
 }
 

@@ -8,6 +8,7 @@
 #include "pipelines/runtime.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace mambase::pipelines {
@@ -24,11 +25,14 @@ std::string_view name(StrandChoice strand);
 struct EmbedOptions {
     std::string model;  // directory
     ReadingOptions reading;
-    std::string output;                      // "….npy"
+    std::string output;                      // "….npy", "….h5"; with a channel a track
     std::int64_t layer = model::kLastLayer;  // 0: token embedding; K: residual stream after block K
     StrandChoice strand = StrandChoice::concat;
     Pooling pool;  // what a row stands for
     io::RowType dtype = io::RowType::f16;
+    /// Of a track: the one number of each row that it has, counted from 0. A row is then a base or
+    /// a bin; regions are joined as by score().
+    std::optional<std::int64_t> channel;
     /// Bytes of the output where neither regions nor a pool bound it.
     std::int64_t max_output = std::int64_t{10} << 30;
     bool dry_run = false;  // plan in the report, nothing is written

@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "genomics_io/open.hpp"
+#include "pipelines/embedding_sink.hpp"
 #include "pipelines/row_spool.hpp"
 #include "pipelines/survey.hpp"
 
@@ -24,8 +25,8 @@ std::int64_t spool_rows(std::int64_t width) {
     return kSpoolBytes / RowSpool::bytes(1, width);
 }
 
-/// Spans of what is asked for, in order, with their rows.
-std::int64_t add_spans(InputPlan& input, const EmbedOptions& options) {
+/// Spans of what is asked for, in order.
+void add_spans(InputPlan& input, std::int64_t index, const EmbedOptions& options) {
     std::vector<io::Region> asked;
     const std::vector<io::Contig>& contigs = input.fasta->contigs();
     if (options.reading.has_regions()) {
@@ -35,19 +36,70 @@ std::int64_t add_spans(InputPlan& input, const EmbedOptions& options) {
             asked.push_back({static_cast<std::int64_t>(i), 0, contigs[i].length});
         }
     }
-    std::int64_t rows = 0;
-    for (const io::Region& region : asked) {
-        const io::Contig& contig = contigs[static_cast<std::size_t>(region.contig)];
-        io::Interval bases{region.begin, region.end};
+    for (io::Region& region : asked) {
         if (options.pool.how == Pool::bins) {
             const std::int64_t bin = options.pool.bin;
-            bases.begin -= bases.begin % bin;
-            bases.end = std::min(round_up(bases.end, bin), contig.length);
+            region.begin -= region.begin % bin;
+            region.end = std::min(round_up(region.end, bin),
+                                  contigs[static_cast<std::size_t>(region.contig)].length);
         }
-        input.spans.push_back({contig.name, region.contig, contig.length, bases, rows});
-        rows += input.spans.back().rows(options.pool);
     }
-    return rows;
+    if (options.channel) {  // a track has each base once
+        asked = joined(std::move(asked));
+    }
+    for (const io::Region& region : asked) {
+        const io::Contig& contig = contigs[static_cast<std::size_t>(region.contig)];
+        const io::Interval bases{region.begin, region.end};
+        input.spans.push_back(
+            {contig.name, region.contig, contig.length, bases, 0, index, std::ssize(input.spans)});
+    }
+}
+
+/// What rows there are of a shard's bases of a span: a row is of the shard that has its first base.
+std::optional<io::Interval> own_bases(const RowSpan& span,
+                                      const io::Interval& share,
+                                      const Pooling& pool) {
+    if (share == span.bases || pool.how == Pool::none) {
+        return share;
+    }
+    if (pool.is_whole()) {
+        return share.begin == span.bases.begin ? std::optional(span.bases) : std::nullopt;
+    }
+    const io::Interval bins{round_up(share.begin, pool.bin),
+                            std::min(round_up(share.end, pool.bin), span.bases.end)};
+    return bins.begin < bins.end ? std::optional(bins) : std::nullopt;
+}
+
+/// Leaves the spans that are the shard's own. By grid every input has spans.
+void take_share(EmbedPlan& plan, const Pooling& pool, std::int64_t context) {
+    std::vector<io::Interval> intervals;
+    for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+        for (const RowSpan& span : plan.inputs[i].spans) {
+            plan.rolls[i].add(span.name, span.bases, span.length);
+            intervals.push_back(span.bases);
+        }
+    }
+    std::vector<std::optional<io::Interval>> shares;
+    if (plan.cut == ShardCut::grid) {
+        shares = share_on_grid(*plan.shard, intervals, context);
+    }
+    std::size_t next = 0;
+    for (InputPlan& input : plan.inputs) {
+        std::vector<RowSpan> own;
+        for (RowSpan& span : input.spans) {
+            if (plan.cut == ShardCut::grid) {
+                const std::optional<io::Interval>& share = shares[next++];
+                const auto bases = share ? own_bases(span, *share, pool) : std::nullopt;
+                if (bases) {
+                    span.bases = *bases;
+                    own.push_back(std::move(span));
+                }
+            } else if (plan.shard->owns(span.input, span.part)) {
+                own.push_back(std::move(span));
+            }
+        }
+        input.spans = std::move(own);
+    }
 }
 
 /// Returns the rows of the largest group.
@@ -73,33 +125,22 @@ std::int64_t add_groups(InputPlan& input, const EmbedOptions& options, std::int6
     return largest;
 }
 
-/// False for lines that differ in length, which cannot be indexed.
-bool open_indexed(InputPlan& input, const EmbedOptions& options, const Observer& observer) {
-    try {
-        input.fasta = io::IndexedFasta::open(input.path, options.reading.read_options(), observer);
-        return true;
-    } catch (const Error& error) {
-        if (error.code() != ErrorCode::unsupported) {
-            throw;
-        }
-        return false;
-    }
-}
-
 /// By random access.
 void plan_indexed(EmbedPlan& plan,
                   InputPlan& input,
                   const EmbedOptions& options,
                   std::int64_t width,
                   const io::WindowOptions& windows) {
-    const std::int64_t rows = add_spans(input, options);
+    std::int64_t rows = 0;
+    for (RowSpan& span : input.spans) {
+        span.first_row = rows;
+        rows += span.rows(options.pool);
+    }
     if (plan.rows) {
         *plan.rows += rows;
     }
     const bool both = both_strands(options.strand);
-    for (const io::Contig& contig : input.fasta->contigs()) {
-        plan.circles.has(contig.name);
-    }
+    note_contigs(input.fasta->contigs(), plan.circles);
     for (const RowSpan& span : input.spans) {
         const io::Interval part = io::read_interval(span.bases.begin, span.bases.end, span.length,
                                                     windows, plan.circles.has(span.name));
@@ -114,16 +155,16 @@ void plan_indexed(EmbedPlan& plan,
 
 /// In one sweep; counted before where it is a file.
 void plan_swept(EmbedPlan& plan,
-                const InputPlan& input,
+                const std::string& path,
+                std::int64_t input,
                 const EmbedOptions& options,
                 std::int64_t width,
                 const io::WindowOptions& windows) {
-    const std::string& path = input.path;
     if (path == "-" || (exists(path) && !std::filesystem::is_regular_file(path))) {
         plan.rows.reset();
         return;
     }
-    const SequenceCount count = count_bases(path, options.reading.read_options());
+    const SequenceCount count = count_bases(*open_swept(path, options.reading, input, nullptr));
     std::int64_t rows = count.bases;
     if (options.pool.how == Pool::bins) {
         rows = count.bases / options.pool.bin + count.records;
@@ -145,9 +186,10 @@ void plan_swept(EmbedPlan& plan,
 }
 
 std::string size_text(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t rows) {
-    return concat(format_bytes(io::NpySink::file_bytes(options.dtype, plan.dim, rows)), " (",
-                  format_count(rows), " rows of ", plan.dim,
-                  options.dtype == io::RowType::f16 ? " f16" : " f32", " numbers)");
+    return concat(format_bytes(output_bytes(options, plan.dim, rows)), " (", format_count(rows),
+                  options.channel ? " values" : concat(" rows of ", plan.dim),
+                  options.dtype == io::RowType::f16 && !options.channel ? " f16" : " f32",
+                  options.channel ? ")" : " numbers)");
 }
 
 /// Whether the output is bounded by max_output.
@@ -190,6 +232,15 @@ SpoolLimits spool_limits(const Pooling& pooling, std::int64_t width) {
     return limits;
 }
 
+std::unique_ptr<io::SequenceSource> open_swept(const std::string& path,
+                                               const ReadingOptions& options,
+                                               std::int64_t input,
+                                               Roll* roll) {
+    auto source = io::open_sequences(path, options.read_options());
+    return options.shard ? own_records(std::move(source), *options.shard, input, roll)
+                         : std::move(source);
+}
+
 EmbedPlan plan_embedding(const EmbedOptions& options,
                          std::int64_t width,
                          const io::WindowOptions& windows,
@@ -198,39 +249,43 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
     plan.circles = io::Circles(options.reading.circular);
     plan.rows = 0;
     plan.dim = options.strand == StrandChoice::concat ? 2 * width : width;
+    plan.shard = options.reading.shard;
+    plan.rolls.resize(options.reading.inputs.size());
+    const bool on_grid = plan.shard && windows.context != kWholeContext;
+    bool all_indexed = true;
     for (const std::string& path : options.reading.inputs) {
         InputPlan& input = plan.inputs.emplace_back();
         input.path = path;
-        const bool regions = options.reading.has_regions();
-        const bool random_access =
-            (regions || options.strand != StrandChoice::forward) && io::can_be_indexed(path);
-        if (regions && !random_access) {
-            throw Error(ErrorCode::usage,
-                        "regions need random access, so FASTA that is plain or bgzip; recompress "
-                        "it with bgzip")
-                .at(path == "-" ? "standard input" : path);
+        if (options.reading.has_regions() || options.strand != StrandChoice::forward || on_grid) {
+            input.fasta = open_indexable(path, options.reading, observer);
         }
-        if (regions) {
-            input.fasta = io::IndexedFasta::open(path, options.reading.read_options(), observer);
-        }
-        if (input.fasta || (random_access && open_indexed(input, options, observer))) {
-            plan_indexed(plan, input, options, width, windows);
+        if (input.fasta) {
+            add_spans(input, std::ssize(plan.inputs) - 1, options);
         } else {
-            plan_swept(plan, input, options, width, windows);
+            all_indexed = false;
         }
     }
-    const bool all_known =
-        std::all_of(plan.inputs.begin(), plan.inputs.end(),
-                    [](const InputPlan& input) { return input.fasta.has_value(); });
-    if (all_known) {
+    if (plan.shard) {
+        plan.cut = on_grid && all_indexed ? ShardCut::grid : ShardCut::record;
+        take_share(plan, options.pool, windows.context);
+    }
+    for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+        InputPlan& input = plan.inputs[i];
+        if (input.fasta) {
+            plan_indexed(plan, input, options, width, windows);
+        } else {
+            plan_swept(plan, input.path, static_cast<std::int64_t>(i), options, width, windows);
+        }
+    }
+    if (all_indexed) {
         plan.circles.require_met();
     }
     return plan;
 }
 
 void require_within_limit(const EmbedPlan& plan, const EmbedOptions& options, std::int64_t rows) {
-    const bool fits = !is_guarded(options) ||
-                      io::NpySink::file_bytes(options.dtype, plan.dim, rows) <= options.max_output;
+    const bool fits =
+        !is_guarded(options) || output_bytes(options, plan.dim, rows) <= options.max_output;
     MAMBASE_REQUIRE(fits, ErrorCode::usage,
                     concat("the output would take ", size_text(plan, options, rows),
                            ", more than the limit of ", format_bytes(options.max_output),
@@ -244,7 +299,7 @@ void require_feasible(const EmbedPlan& plan, const EmbedOptions& options) {
     require_within_limit(plan, options, *plan.rows);
     const std::string output = parent_directory(options.output);
     const std::string spool = temporary_directory();
-    const std::int64_t array = io::NpySink::file_bytes(options.dtype, plan.dim, *plan.rows);
+    const std::int64_t array = output_bytes(options, plan.dim, *plan.rows);
     const std::int64_t waiting = plan.waiting;
     if (waiting > 0 && same_file_system(output, spool)) {
         require_space(output, array + waiting, "the array and what waits under TMPDIR");

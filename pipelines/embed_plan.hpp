@@ -9,8 +9,10 @@
 #include "pipelines/embed.hpp"
 #include "pipelines/embedding_rows.hpp"
 #include "pipelines/engine.hpp"
+#include "pipelines/shard.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,8 +28,12 @@ struct InputPlan {
     std::vector<io::Interval> groups;  // [first, last) spans whose reverse rows wait together
 };
 
+/// Of a shard: what is its own.
 struct EmbedPlan {
     std::vector<InputPlan> inputs;
+    std::optional<Shard> shard;
+    ShardCut cut = ShardCut::record;
+    std::vector<Roll> rolls;           // of a shard, one an input; by a sweep once it is read
     std::optional<std::int64_t> rows;  // at most; empty: not known (a stream)
     std::int64_t bases = 0;            // that have rows
     std::int64_t computed = 0;         // through the model, both strands counted
@@ -45,6 +51,13 @@ struct SpoolLimits {
 SpoolLimits spool_limits(const Pooling& pooling, std::int64_t width);
 
 bool both_strands(StrandChoice strand);
+
+/// Opens an input that is read in one sweep; of a shard its own records, the roll called where it
+/// is not null.
+std::unique_ptr<io::SequenceSource> open_swept(const std::string& path,
+                                               const ReadingOptions& options,
+                                               std::int64_t input,
+                                               Roll* roll);
 
 /// `width`: D of the model. Errors as of embed() for what cannot be read.
 EmbedPlan plan_embedding(const EmbedOptions& options,

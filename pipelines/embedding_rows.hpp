@@ -19,6 +19,8 @@ struct RowSpan {
     std::int64_t length = 0;  // of the whole record; not known on a stream until it ends
     io::Interval bases;       // forward coordinates; with bins, whole ones but for the record's end
     std::int64_t first_row = 0;
+    std::int64_t input = 0;  // index of its file
+    std::int64_t part = 0;   // number of the record, or region, in that
 
     std::int64_t rows(const Pooling& pooling) const { return pooling.rows(bases.size()); }
 };

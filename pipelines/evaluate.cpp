@@ -1,192 +1,70 @@
 #include "pipelines/evaluate.hpp"
 
 #include "base/error.hpp"
-#include "base/file.hpp"
 #include "base/text.hpp"
-#include "genomics_io/table_sink.hpp"
 #include "pipelines/baseline.hpp"
 #include "pipelines/engine.hpp"
+#include "pipelines/evaluate_plan.hpp"
+#include "pipelines/evaluate_shard.hpp"
+#include "pipelines/evaluate_sums.hpp"
+#include "pipelines/evaluate_table.hpp"
 #include "pipelines/lanes.hpp"
 #include "pipelines/progress.hpp"
+#include "pipelines/shard_files.hpp"
 #include "pipelines/survey.hpp"
 #include "pipelines/window_feed.hpp"
 
 #include <algorithm>
-#include <deque>
-#include <functional>
-#include <iterator>
-#include <limits>
 #include <optional>
 #include <utility>
+
+#include <nlohmann/json.hpp>
 
 namespace mambase::pipelines {
 
 namespace {
 
-std::string field(double value, std::int64_t bases) {
-    return bases > 0 ? format_fixed(value, 6) : "NA";
-}
-
-/// The table of evaluate: one line a name.
-class Table {
-  public:
-    explicit Table(const std::string& path)
-        : sink_(path,
-                {"name", "bases", "nats", "bits", "perplexity", "accuracy", "upper_bases",
-                 "upper_nats", "upper_bits", "upper_perplexity", "upper_accuracy", "lower_bases",
-                 "lower_nats", "lower_bits", "lower_perplexity", "lower_accuracy"}) {}
-
-    void line(std::string_view name, const CaseTally& tally) {
-        const Tally a = tally.all();
-        const Tally& u = tally.upper;
-        const Tally& l = tally.lower;
-        const auto nats = [](const Tally& t) { return field(t.mean_nats(), t.bases); };
-        const auto bits = [](const Tally& t) { return field(t.bits(), t.bases); };
-        const auto perplexity = [](const Tally& t) { return field(t.perplexity(), t.bases); };
-        const auto accuracy = [](const Tally& t) { return field(t.accuracy(), t.bases); };
-        sink_.row(name, a.bases, nats(a), bits(a), perplexity(a), accuracy(a),  //
-                  u.bases, nats(u), bits(u), perplexity(u), accuracy(u),        //
-                  l.bases, nats(l), bits(l), perplexity(l), accuracy(l));
-    }
-    void finish() { sink_.finish(); }
-
-  private:
-    io::TableSink sink_;
-};
-
-/// Losses in the order of positions, summed by block of the context grid, by contig, and in all.
-/// Contigs are numbered in the order of reading; the number is the tag of a piece.
-class Sums {
-  public:
-    Sums(std::int64_t context, Table* table) : context_(context), table_(table) {}
-
-    /// Contigs have to be named in order, before their losses come.
-    void name(std::int64_t contig, std::string_view contig_name) {
-        if (contig == first_open_ + static_cast<std::int64_t>(open_.size())) {
-            open_.emplace_back(contig_name);
-        }
-    }
-
-    void take(const LossRows& rows) {
-        close_before(rows.source.tag);
-        for (std::int64_t i = 0; i < rows.count; ++i) {
-            const std::int64_t position = rows.begin + i;
-            if (position >= block_end_ || position < block_begin_) {
-                next_block(position);
-            }
-            if (rows.scored[i] != 0.0F) {
-                const std::uint8_t code = rows.codes[i];
-                block_.add((code & io::kSoftMask) != 0, rows.nats[i],
-                           rows.best[i] == (code & ~io::kSoftMask));
-            }
-        }
-    }
-
-    /// Writes the lines of all contigs but those from `contig` on.
-    void close_before(std::int64_t contig) {
-        while (first_open_ < contig && !open_.empty()) {
-            add_block();
-            block_begin_ = 0;
-            block_end_ = 0;
-            if (table_ != nullptr) {
-                table_->line(open_.front(), contig_);
-            }
-            all_.add(contig_);
-            contig_ = {};
-            open_.pop_front();
-            ++first_open_;
-        }
-    }
-    void close_all() { close_before(first_open_ + static_cast<std::int64_t>(open_.size())); }
-
-    std::int64_t contigs() const { return first_open_; }
-    const CaseTally& all() const { return all_; }
-
-  private:
-    void next_block(std::int64_t position) {
-        add_block();
-        const bool whole = context_ == kWholeContext;
-        block_begin_ = whole ? 0 : position / context_ * context_;
-        block_end_ = whole ? std::numeric_limits<std::int64_t>::max() : block_begin_ + context_;
-    }
-    void add_block() {
-        contig_.add(block_);
-        block_ = {};
-    }
-
-    std::int64_t context_;
-    Table* table_;                  // null: contigs have no lines
-    std::deque<std::string> open_;  // names of contigs first_open_ …
-    std::int64_t first_open_ = 0;
-    std::int64_t block_begin_ = 0;
-    std::int64_t block_end_ = 0;
-    CaseTally block_;
-    CaseTally contig_;
-    CaseTally all_;
-};
-
-/// What is read, and which contig each reading belongs to.
-struct Work {
-    std::optional<io::IndexedFasta> fasta;  // with regions
-    std::vector<io::Region> regions;        // every base once
-    std::vector<std::int64_t> contig_of;    // number of the contig of each region
-    io::Circles circles;
-};
-
-Work plan_work(const ReadingOptions& options, const Observer& observer) {
-    Work work;
-    work.circles = io::Circles(options.circular);
-    for (const std::string& path : options.inputs) {
-        if (path != "-" && !exists(path)) {
-            throw Error(ErrorCode::not_found, "no such file").at(path);
-        }
-    }
-    if (!options.has_regions()) {
-        return work;
-    }
-    work.fasta = io::IndexedFasta::open(options.inputs.front(), options.read_options(), observer);
-    note_contigs(work.fasta->contigs(), work.circles);
-    work.regions = joined(resolve_regions(options, work.fasta->contigs()));
-    std::int64_t contig = -1;
-    for (std::size_t i = 0; i < work.regions.size(); ++i) {
-        const bool same = i > 0 && work.regions[i].contig == work.regions[i - 1].contig;
-        contig += same ? 0 : 1;
-        work.contig_of.push_back(contig);
-    }
-    return work;
-}
+using Json = nlohmann::ordered_json;
 
 std::string plan_text(Engine& engine,
                       const model::Model& model,
                       const io::Tokenizer& tokenizer,
-                      const Work& work,
+                      EvaluateWork& work,
                       const ReadingOptions& options,
-                      std::int64_t context) {
+                      const std::vector<std::int64_t>& contexts) {
     SequenceCount count;
-    if (work.fasta) {
-        for (const io::Region& region : work.regions) {
-            count.records += 1;
-            count.bases += region.end - region.begin;
-        }
-    } else {
-        for (const std::string& path : options.inputs) {
-            const SequenceCount one = count_bases(path, options.read_options());
-            count.records += one.records;
-            count.bases += one.bases;
-        }
+    for (const EvaluateWork::Part& part : work.parts) {
+        count.records += 1;
+        count.bases += part.bases.size();
+    }
+    for (std::size_t i = 0; !work.by_parts() && i < work.inputs.size(); ++i) {
+        const Reading reading = work.read(static_cast<std::int64_t>(i), options.read_options(), {});
+        const SequenceCount one = count_bases(*reading.source);
+        count.records += one.records;
+        count.bases += one.bases;
+    }
+    std::string names;
+    std::int64_t computed = 0;
+    for (const std::int64_t context : contexts) {
+        names += concat(names.empty() ? "" : "; ",
+                        context == kWholeContext ? "whole" : format_count(context));
+        computed += bases_computed(count.bases, context);
     }
     return concat("sequence: ", format_count(count.bases), " bases in ",
-                  format_count(count.records), work.fasta ? " regions" : " records", "\n",
-                  "context: ", context == kWholeContext ? "whole" : format_count(context), "\n",
-                  forward_plan(engine, model, tokenizer, engine.chunk(options.chunk),
-                               bases_computed(count.bases, context)));
+                  format_count(count.records),
+                  options.has_regions() ? " regions"
+                  : work.by_parts()     ? " parts"
+                                        : " records",
+                  "\n", "context: ", names, "\n",
+                  forward_plan(engine, model, tokenizer, engine.chunk(options.chunk), computed));
 }
 
-std::optional<MarkovBaseline> fit_baseline(const EvaluateOptions& options,
-                                           const io::Tokenizer& tokenizer,
-                                           const Runtime& runtime) {
+void fit_baseline(std::optional<MarkovBaseline>& baseline,
+                  const EvaluateOptions& options,
+                  const io::Tokenizer& tokenizer,
+                  const Runtime& runtime) {
     if (options.baseline.empty()) {
-        return std::nullopt;
+        return;
     }
     const bool own = options.baseline_train.empty();
     if (own) {
@@ -194,60 +72,174 @@ std::optional<MarkovBaseline> fit_baseline(const EvaluateOptions& options,
             "the Markov baseline is fitted on the files that it is scored on; "
             "name others to train it on for a fair comparison");
     }
-    std::optional<MarkovBaseline> baseline(std::in_place, options.baseline, tokenizer);
+    baseline.emplace(options.baseline, tokenizer);
     baseline->fit(own ? options.reading.inputs : options.baseline_train,
                   options.reading.read_options(), runtime);
-    return baseline;
 }
 
-Reading make_reading(Work& work,
-                     const ReadingOptions& options,
-                     const io::WindowOptions& windows,
-                     std::int64_t index) {
-    const auto i = static_cast<std::size_t>(index);
-    if (!work.fasta) {
-        return read_file(options.inputs[i], options.read_options(), windows, work.circles);
+/// The contexts to read with, with the warnings that choose_context gives.
+std::vector<std::int64_t> choose_contexts(const model::Model& model,
+                                          const EvaluateOptions& options,
+                                          const Observer& observer) {
+    if (options.contexts.empty()) {
+        return {choose_context(model, options.reading, observer)};
     }
-    const io::Region& region = work.regions[i];
-    return read_part(*work.fasta, region.contig, {region.begin, region.end}, io::Strand::forward,
-                     windows, work.circles);
+    std::vector<std::int64_t> out;
+    for (const std::int64_t context : options.contexts) {
+        ReadingOptions one = options.reading;
+        one.context = context;
+        out.push_back(choose_context(model, one, observer));
+    }
+    return out;
 }
 
-/// Hands every piece to `take`, tagged with the number of its contig. Returns the bases read.
-std::int64_t read_through(WindowFeed& feed,
-                          const Work& work,
-                          const ReadingOptions& options,
-                          const Runtime& runtime,
-                          Sums& sums,
-                          const std::function<void(TaggedPiece)>& take) {
-    std::int64_t bases = 0;
-    std::int64_t earlier_files = 0;  // contigs in the files before the one being read
-    std::int64_t ended = 0;
-    Delivery delivery;
-    while (feed.next(delivery)) {
-        runtime.throw_if_stopped();
-        const auto contig = [&](std::int64_t record) {
-            return work.fasta ? work.contig_of[static_cast<std::size_t>(delivery.reading)]
-                              : earlier_files + record;
+/// What the passes over the sequence share, one for each context.
+class EvaluateRun {
+  public:
+    EvaluateRun(const EvaluateOptions& options,
+                const Runtime& runtime,
+                Engine& engine,
+                const model::Model& model,
+                const io::Tokenizer& tokenizer,
+                EvaluateWork& work,
+                const EvaluateLines& lines)
+        : options_(options),
+          runtime_(runtime),
+          engine_(engine),
+          model_(model),
+          tokenizer_(tokenizer),
+          work_(work),
+          lines_(lines),
+          grid_(sum_grid(lines.contexts)),
+          progress_(runtime.observer, 0) {}
+
+    /// The sums of all passes but the last wait, block by block, for those of the last.
+    void run(SumSink& sink) {
+        fit_baseline(baseline_, options_, tokenizer_, runtime_);
+        const std::size_t last = lines_.contexts.size() - 1;
+        std::vector<SumSpool> earlier(last);
+        for (std::size_t c = 0; c < last; ++c) {
+            pass(lines_.contexts[c],
+                 {.part = [](const EvaluatePart&) {},
+                  .block = [&spool = earlier[c]](
+                               SumLine line, const CaseTally& tally) { spool.add(line, tally); },
+                  .markov = {}});
+        }
+        std::vector<CaseTally> at(last + 1);
+        pass(lines_.contexts[last],
+             {.part = [&](const EvaluatePart& part) { sink.part(part); },
+              .block =
+                  [&](SumLine line, const CaseTally& tally) {
+                      std::transform(earlier.begin(), earlier.end(), at.begin(),
+                                     [line](SumSpool& spool) { return spool.next(line); });
+                      at[last] = tally;
+                      sink.block(line, at);
+                  },
+              .markov = {}});
+    }
+
+    /// What the Markov models were fitted on.
+    std::string baseline_digest() const { return baseline_ ? baseline_->digest() : ""; }
+    std::int64_t bases_read() const { return bases_read_; }
+    double seconds() const { return progress_.seconds(); }
+
+  private:
+    void pass(std::int64_t context, BlockSums::Sinks sinks) {
+        const std::int64_t chunk = engine_.chunk(options_.reading.chunk);
+        const io::WindowOptions windows = window_options(options_.reading, context, chunk);
+        if (baseline_) {
+            baseline_->start(grid_);
+            sinks.markov = [this] { return baseline_->next_block(); };
+        }
+        BlockSums sums(grid_, options_.by, work_.regions, std::move(sinks));
+        LossLanes lanes(engine_, model_, tokenizer_, chunk, [&](const LossRows& rows) {
+            sums.take(rows);
+            progress_.advance(rows.count, *rows.source.piece.name);
+        });
+        WindowFeed feed(
+            work_.readings(),
+            [&](std::int64_t i) { return work_.read(i, options_.reading.read_options(), windows); },
+            tokenizer_, windows);
+        read_through(feed, sums, lanes);
+        lanes.flush();
+        sums.finish();
+        told_ = true;
+        work_.require_circles();
+    }
+
+    /// Hands every piece to `lanes`, tagged with the number of its part.
+    void read_through(WindowFeed& feed, BlockSums& sums, LossLanes& lanes) {
+        bases_read_ = 0;
+        std::pair<std::int64_t, std::int64_t> latest{-1, -1};  // reading and record
+        const auto meet = [&](std::int64_t reading, std::int64_t record, const std::string& name) {
+            if (latest == std::pair{reading, record}) {
+                return;
+            }
+            latest = {reading, record};
+            sums.open(work_.by_parts() ? work_.parts[static_cast<std::size_t>(reading)].of
+                                       : EvaluatePart{reading, record, record, name});
         };
-        for (const io::RecordSummary& record : delivery.ended) {
-            sums.name(contig(record.record), record.name);
-            tell_letters(record, runtime.observer);
-            bases += record.length;
-            ++ended;
+        Delivery delivery;
+        while (feed.next(delivery)) {
+            runtime_.throw_if_stopped();
+            for (const io::RecordSummary& record : delivery.ended) {
+                meet(delivery.reading, record.record, record.name);
+                bases_read_ += record.length;
+                if (!told_) {
+                    tell_letters(record, runtime_.observer);
+                }
+            }
+            if (delivery.piece) {
+                meet(delivery.reading, delivery.piece->record, *delivery.piece->name);
+                if (baseline_) {
+                    baseline_->score(*delivery.piece, sums.latest());
+                }
+                lanes.add({sums.latest(), std::move(*delivery.piece)});
+            } else if (!told_) {
+                tell_skipped(
+                    work_.inputs[work_.by_parts() ? 0 : static_cast<std::size_t>(delivery.reading)],
+                    delivery.skipped, runtime_.observer);
+            }
         }
-        if (!delivery.piece) {
-            tell_skipped(
-                options.inputs[static_cast<std::size_t>(work.fasta ? 0 : delivery.reading)],
-                delivery.skipped, runtime.observer);
-            earlier_files = ended;
-            continue;
-        }
-        const std::int64_t tag = contig(delivery.piece->record);
-        sums.name(tag, *delivery.piece->name);
-        take({tag, std::move(*delivery.piece)});
     }
-    return bases;
+
+    const EvaluateOptions& options_;
+    const Runtime& runtime_;
+    Engine& engine_;
+    const model::Model& model_;
+    const io::Tokenizer& tokenizer_;
+    EvaluateWork& work_;
+    const EvaluateLines& lines_;
+    std::int64_t grid_;  // of blocks
+    std::optional<MarkovBaseline> baseline_;
+    Progress progress_;
+    std::int64_t bases_read_ = 0;  // by the latest pass
+    bool told_ = false;            // what there is to say of the sequence
+};
+
+/// What a shard says of itself, and what its run is told by.
+Json describe_shard(const EvaluateOptions& options,
+                    const EvaluateLines& lines,
+                    const EvaluateWork& work,
+                    const std::string& model_hash,
+                    const io::Tokenizer& tokenizer,
+                    const std::string& baseline_digest,
+                    const Runtime& runtime) {
+    Json json = {
+        {"shard", shard_json({*work.shard, work.cut, digest_of(work.rolls)}, runtime.precision)},
+        {"model", model_hash},
+        {"tokenizer", {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}}},
+        {"gap", options.reading.gap}};
+    if (!options.reading.circular.empty()) {
+        json["circular"] = options.reading.circular;
+    }
+    json.update(lines_json(lines));
+    json["baseline_train"] = baseline_digest;
+    json["version"] = runtime.version;
+    if (!runtime.no_pg) {
+        json["command"] = runtime.command_line;
+    }
+    return json;
 }
 
 }  // namespace
@@ -270,8 +262,29 @@ void EvaluateOptions::validate() const {
     if (baseline.empty() && !baseline_train.empty()) {
         violations.emplace_back("files to train a baseline on, but no order for it");
     }
+    if (by == By::region && !reading.has_regions()) {
+        violations.emplace_back("a line for each region, but no regions");
+    }
+    for (const std::int64_t context : contexts) {
+        if (context < 0 || context > kMostContext) {
+            violations.push_back(concat("a context is 1 to 2^40 bases, or whole, not ", context));
+        }
+    }
+    if (!contexts.empty() && reading.context) {
+        violations.emplace_back("one context and a list of contexts");
+    }
+    if (!contexts.empty() && by == By::position) {
+        violations.emplace_back(
+            "the distance from a reset differs from context to context: lines by position are of "
+            "one");
+    }
+    const bool from_stdin = std::count(reading.inputs.begin(), reading.inputs.end(), "-") > 0;
+    if (contexts.size() > 1 && from_stdin) {
+        violations.emplace_back(
+            "the sequence is read once for each context, which standard input cannot be");
+    }
     const bool own = !baseline.empty() && baseline_train.empty();
-    if (own && std::count(reading.inputs.begin(), reading.inputs.end(), "-") > 0) {
+    if (own && from_stdin) {
         violations.emplace_back(
             "a baseline needs files of its own to train on where standard input is evaluated");
     }
@@ -280,52 +293,39 @@ void EvaluateOptions::validate() const {
 
 EvaluateReport evaluate(const EvaluateOptions& options, const Runtime& runtime) {
     options.validate();
-    const ReadingOptions& reading = options.reading;
     Engine engine(runtime);
-    const model::Model model =
-        model::Model::load(options.model, host_allocator()).on_device(engine.queue());
-    const std::int64_t chunk = engine.chunk(reading.chunk);
-    const io::Tokenizer& tokenizer = choose_tokenizer(model, options.model, reading.tokenizer);
+    model::Model loaded = model::Model::load(options.model, host_allocator());
+    const std::string hash = loaded.hash();
+    const model::Model model = std::move(loaded).on_device(engine.queue());
+    const io::Tokenizer& tokenizer =
+        choose_tokenizer(model, options.model, options.reading.tokenizer);
+    EvaluateLines lines{.contexts = choose_contexts(model, options, runtime.observer),
+                        .compares = !options.contexts.empty(),
+                        .by = options.by,
+                        .regions = {},
+                        .orders = options.baseline};
+    EvaluateWork work = plan_evaluation(options, lines.contexts, runtime.observer);
+    lines.regions = work.region_names;
     EvaluateReport report;
-    report.context = choose_context(model, reading, runtime.observer);
-    const io::WindowOptions windows = window_options(reading, report.context, chunk);
-    Work work = plan_work(reading, runtime.observer);
     if (options.dry_run) {
-        report.plan = plan_text(engine, model, tokenizer, work, reading, report.context);
+        report.plan = plan_text(engine, model, tokenizer, work, options.reading, lines.contexts);
         return report;
     }
-
-    Table table(options.output);
-    std::optional<MarkovBaseline> baseline = fit_baseline(options, tokenizer, runtime);
-    Sums sums(report.context, options.by == EvaluateOptions::By::contig ? &table : nullptr);
-    Progress progress(runtime.observer, 0);
-    LossLanes lanes(engine, model, tokenizer, chunk, [&](const LossRows& rows) {
-        sums.take(rows);
-        progress.advance(rows.count, *rows.source.piece.name);
-    });
-    WindowFeed feed(
-        work.fasta ? std::ssize(work.regions) : std::ssize(reading.inputs),
-        [&](std::int64_t i) { return make_reading(work, reading, windows, i); }, tokenizer,
-        windows);
-    report.bases_read = read_through(feed, work, reading, runtime, sums, [&](TaggedPiece piece) {
-        if (baseline) {
-            baseline->score(piece.piece);
-        }
-        lanes.add(std::move(piece));
-    });
-    lanes.flush();
-    sums.close_all();
-    work.circles.require_met();
-
-    report.all = sums.all();
-    report.contigs = sums.contigs();
-    report.seconds = progress.seconds();
-    table.line("all", report.all);
-    for (std::size_t i = 0; baseline && i < options.baseline.size(); ++i) {
-        report.baselines.push_back({options.baseline[i], baseline->tallies()[i]});
-        table.line(concat("markov-", options.baseline[i]), baseline->tallies()[i]);
+    EvaluateRun run(options, runtime, engine, model, tokenizer, work, lines);
+    if (work.shard) {
+        EvaluateShardWriter shard(options.output, lines);
+        run.run(shard);
+        shard.finish(
+            describe_shard(options, lines, work, hash, tokenizer, run.baseline_digest(), runtime));
+        report = report_of(shard.all(), lines);
+    } else {
+        EvaluateTable table(options.output, lines);
+        run.run(table);
+        table.finish();
+        report = report_of(table, lines);
     }
-    table.finish();
+    report.bases_read = run.bases_read();
+    report.seconds = run.seconds();
     return report;
 }
 

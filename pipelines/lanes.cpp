@@ -213,6 +213,7 @@ void fill_targets(std::span<const LaneSlice> slices,
 void compute_losses(Engine& engine,
                     const model::Model& model,
                     const io::Tokenizer& tokenizer,
+                    bool with_logits,
                     const LossLanes::Sink& sink,
                     const model::Chunk& chunk,
                     model::StateBank& bank,
@@ -227,15 +228,21 @@ void compute_losses(Engine& engine,
     const std::array<std::uint8_t, 4> acgt = tokenizer.acgt();
     const TensorView loss = engine.step().take(DType::f64, {batch, length});
     const TensorView best = engine.step().take(DType::u8, {batch, length});
+    const TensorView logits =
+        with_logits ? engine.step().take(DType::f32, {batch, length, model.config().vocab_size})
+                    : TensorView();
     model::forward_losses(
         context, model, chunk, bank,
         {.targets = ops::on_device(context, targets.ids),
          .weight = ops::on_device(context, targets.weight),
          .support = ops::on_device(context, ConstTensorView(acgt.data(), DType::u8, {4})),
          .loss = loss,
-         .best = best});
+         .best = best,
+         .logits = logits});
     const auto nats = ops::on_host(context, loss).as<const double, 2>();
     const auto likeliest = ops::on_host(context, best).as<const std::uint8_t, 2>();
+    const auto scores =
+        (with_logits ? ops::on_host(context, logits) : ConstTensorView()).as<const float, 3>();
     for (const LaneSlice& slice : slices) {
         const io::Interval scored = scored_part(slice);
         const std::int64_t lane = slice.place.lane;
@@ -243,7 +250,8 @@ void compute_losses(Engine& engine,
         if (scored.size() > 0) {
             sink({*slice.source, slice.source->piece.begin + slice.offset + 1 + scored.begin,
                   scored.size(), &targets.codes.as<std::uint8_t, 2>()(lane, at),
-                  &targets.weight.as<float, 2>()(lane, at), &nats(lane, at), &likeliest(lane, at)});
+                  &targets.weight.as<float, 2>()(lane, at), &nats(lane, at), &likeliest(lane, at),
+                  scores ? &scores(lane, at) : nullptr});
         }
     }
 }
@@ -357,15 +365,16 @@ LossLanes::LossLanes(Engine& engine,
                      const model::Model& model,
                      const io::Tokenizer& tokenizer,
                      std::int64_t chunk,
-                     Sink sink)
-    : lanes_(
-          engine,
-          model,
-          chunk,
-          [&engine, &model, &tokenizer, sink = std::move(sink)](const model::Chunk& piece,
-                                                                model::StateBank& bank,
-                                                                std::span<const LaneSlice> slices) {
-              compute_losses(engine, model, tokenizer, sink, piece, bank, slices);
-          }) {}
+                     Sink sink,
+                     bool with_logits)
+    : lanes_(engine,
+             model,
+             chunk,
+             [&engine, &model, &tokenizer, with_logits, sink = std::move(sink)](
+                 const model::Chunk& piece,
+                 model::StateBank& bank,
+                 std::span<const LaneSlice> slices) {
+                 compute_losses(engine, model, tokenizer, with_logits, sink, piece, bank, slices);
+             }) {}
 
 }  // namespace mambase::pipelines

@@ -179,6 +179,7 @@ struct LossRows {
     const float* scored = nullptr;        // [count] 1 where the base counts, else 0
     const double* nats = nullptr;         // [count] −log p over A, C, G, T; 0 where not scored
     const std::uint8_t* best = nullptr;   // [count] the likeliest id of the four; where scored
+    const float* logits = nullptr;        // [count, V] where they are asked for
 };
 
 /// Losses of the bases in each piece's score range, in order. Not scored: what is not A, C, G or T,
@@ -190,7 +191,8 @@ class LossLanes {
               const model::Model& model,
               const io::Tokenizer& tokenizer,
               std::int64_t chunk,
-              Sink sink);
+              Sink sink,
+              bool with_logits = false);
     void add(TaggedPiece piece) { lanes_.add(std::move(piece)); }
     void flush() { lanes_.flush(); }
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <numbers>
 #include <system_error>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -47,6 +48,7 @@ MetricsLog::MetricsLog(const std::string& path, std::string_view earlier, bool w
     if (file_ == nullptr) {
         throw Error(ErrorCode::io, std::generic_category().message(errno)).at(path);
     }
+    bytes_ = static_cast<std::int64_t>(earlier.size());
 }
 
 void MetricsLog::add(const StepMetrics& metrics) {
@@ -70,15 +72,29 @@ void MetricsLog::add(const ValidMetrics& metrics) {
 }
 
 void MetricsLog::flush() {
-    if (std::fflush(file_.get()) != 0) {
+    if (::fdatasync(fileno(file_.get())) != 0 && errno != EINVAL && errno != EROFS) {
         throw Error(ErrorCode::io, std::generic_category().message(errno)).at(path_);
     }
 }
 
+/// Past the stream's buffer: a line is one write, so that whoever reads the log, or goes on after a
+/// kill, finds whole lines.
 void MetricsLog::write(std::string_view line) {
-    if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size()) {
-        throw Error(ErrorCode::io, std::generic_category().message(errno)).at(path_);
+    const int fd = fileno(file_.get());
+    ssize_t written = 0;
+    do {
+        written = ::write(fd, line.data(), line.size());
+    } while (written < 0 && errno == EINTR);
+    if (written != static_cast<ssize_t>(line.size())) {
+        const int reason = written < 0 ? errno : ENOSPC;  // the one reason for a part of a line
+        if (::ftruncate(fd, bytes_) != 0) {
+            // Then that part stays, and who goes on passes over it.
+        }
+        throw Error(ErrorCode::io,
+                    concat("cannot write: ", std::generic_category().message(reason)))
+            .at(path_);
     }
+    bytes_ += written;
 }
 
 }  // namespace mambase::pipelines

@@ -44,7 +44,7 @@ class MetricsLog {
 
     void add(const StepMetrics& metrics);
     void add(const ValidMetrics& metrics);
-    /// Hands what was added to the system, so that the log is not behind the saved state.
+    /// Waits until what was added is on the disk, so that the log is not behind the saved state.
     void flush();
 
   private:
@@ -55,6 +55,7 @@ class MetricsLog {
     };
     std::string path_;
     bool with_times_;
+    std::int64_t bytes_ = 0;
     std::unique_ptr<std::FILE, Close> file_;
 };
 

@@ -7,15 +7,18 @@
 #include "genomics_io/token_store.hpp"
 #include "kernels/ops/context.hpp"
 #include "model/memory_plan.hpp"
+#include "model/state_bank.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/metrics.hpp"
 #include "pipelines/reading.hpp"
 #include "pipelines/recipe.hpp"
+#include "pipelines/run_directory.hpp"
 #include "pipelines/run_record.hpp"
 #include "pipelines/runtime.hpp"
 #include "pipelines/train_state.hpp"
 #include "pipelines/train_step.hpp"
 #include "pipelines/training_data.hpp"
+#include "pipelines/validated_context.hpp"
 #include "pipelines/validation.hpp"
 
 #include <algorithm>
@@ -31,11 +34,8 @@ namespace mambase::pipelines {
 
 namespace {
 
-constexpr std::string_view kStateName = "train_state.safetensors";
-constexpr std::string_view kMetricsName = "metrics.jsonl";
 constexpr double kLongRun = 3600.0;       // seconds; longer ones say so first
 constexpr std::int64_t kStepsToTime = 3;  // before a run's time is estimated
-constexpr std::int64_t kMostCount = std::int64_t{1} << 40;
 
 class Stopwatch {
   public:
@@ -62,40 +62,44 @@ io::TokenStore read_inputs(const PretrainOptions& options,
     io::TokenStore store(tokenizer);
     for (const std::string& path : options.inputs) {
         runtime.observer.progress(concat("reading ", path));
-        store.add(path, {.threads = runtime.threads - 1, .ignore_eof = options.ignore_eof});
+        const io::Skipped skipped = store.add(path, {.threads = runtime.threads - 1,
+                                                     .ignore_eof = options.ignore_eof,
+                                                     .reference = options.reference});
+        tell_skipped(path, skipped, runtime.observer);
         runtime.throw_if_stopped();
     }
     for (const io::StoredContig& contig : store.contigs()) {
-        const io::RecordSummary& summary = contig.summary;
-        if (summary.length == 0) {
-            runtime.observer.warning(concat(contig.file, ": ", summary.name, " has no bases"));
-        }
-        if (summary.ambiguous > 0) {
-            runtime.observer.info(concat(summary.name, ": ", format_count(summary.ambiguous),
-                                         " ambiguous bases read as N"));
-        }
+        tell_letters(contig.summary, runtime.observer);
     }
     return store;
 }
 
-/// The state to go on from, if any. Refuses an output directory that holds another run.
-std::optional<std::string> state_to_resume(const PretrainOptions& options) {
-    const std::string own = concat(options.output, "/", kStateName);
-    const bool has_model = exists(concat(options.output, "/model.safetensors"));
-    if (options.resume == "auto" && exists(own)) {
-        return own;
-    }
-    const bool elsewhere = options.resume != "auto" && options.resume != "never";
-    if (elsewhere && options.resume == options.output) {
-        return own;  // an error where it is missing
-    }
-    if (exists(own) || has_model) {
-        throw Error(ErrorCode::usage,
-                    "there is a model or a training run already that this run does not go on "
-                    "from; give another output directory")
-            .at(options.output);
-    }
-    return elsewhere ? std::optional(concat(options.resume, "/", kStateName)) : std::nullopt;
+/// The regions that the user gives, with a warning of those that no window fits in.
+GivenRegions given_regions(const PretrainOptions& options,
+                           const io::TokenStore& store,
+                           std::int64_t context,
+                           const Observer& observer) {
+    GivenRegions given{read_regions(store, options.train_bed, options.train_contigs),
+                       read_regions(store, options.valid_bed, options.valid_contigs)};
+    const auto warn = [&](std::string_view what, const std::vector<io::Region>& regions) {
+        if (const std::int64_t count = count_short(regions, context); count > 0) {
+            observer.warning(concat(format_count(count), " of ", regions.size(), " regions to ",
+                                    what, " on are shorter than a window of ", context,
+                                    " bases and the one after it, and are left out"));
+        }
+    };
+    warn("train", given.train);
+    warn("validate", given.valid);
+    return given;
+}
+
+/// What a resumed run has to agree on of its data.
+NamedValues data_values(const io::TokenStore& store,
+                        const GivenRegions& given,
+                        const std::string& digest) {
+    return {{"input", digest},
+            {"train", describe_regions(store, given.train)},
+            {"valid", describe_regions(store, given.valid)}};
 }
 
 /// Positions of a window at once: what is asked for, else as many as fit beside what else the run
@@ -105,7 +109,10 @@ std::int64_t choose_chunk(const PretrainOptions& options,
                           const model::ModelConfig& config,
                           Engine& engine) {
     const ops::OpTable& table = engine.context().table;
-    const std::int64_t free = engine.queue().free_bytes() / 10 * 9;
+    const std::int64_t carried =
+        recipe.carry > 0.0 ? model::StateLayout(config, recipe.batch).count() * size_of(DType::f32)
+                           : 0;
+    const std::int64_t free = engine.queue().free_bytes() / 10 * 9 - carried;
     const std::int64_t fits = model::largest_chunk(table, config, recipe.lanes, recipe.context,
                                                    free, model::RunMode::train, recipe.precision);
     const std::int64_t chunk =
@@ -141,15 +148,20 @@ class Training {
     std::optional<PretrainEnd> asked_to_stop(double last_step_seconds) const;
     double one_step();
     void evaluate();
-    void save();
+    bool is_due(std::int64_t every) const {
+        return done() % every == 0 || done() == recipe_.steps();
+    }
+    void save_state(const std::string& path);
+    void save_step();
     void report_progress() const;
-    void write_model();
+    model::Provenance provenance(std::int64_t steps) const;
+    bool measure_context();
+    PretrainEnd write_model();
     PretrainReport finish(PretrainEnd end);
     PretrainReport report(PretrainEnd end) const;
 
     model::Model& model() { return state_.model; }
     std::int64_t done() const { return state_.optimizer.steps(); }
-    std::string path(std::string_view name) const { return concat(options_.output, "/", name); }
     double seconds_left() const {
         return clock_.seconds() / static_cast<double>(losses_.size()) *
                static_cast<double>(recipe_.steps() - done());
@@ -166,6 +178,7 @@ class Training {
     io::TokenStore store_;
     Recipe recipe_;
     std::int64_t chunk_;
+    GivenRegions given_;
     DataSplit split_;
     std::vector<io::Region> valid_;  // what is evaluated of split_.valid
     io::SampleWindows windows_;
@@ -173,8 +186,10 @@ class Training {
     NamedValues values_;
     TrainState state_;
     TrainStep step_;
+    std::optional<RunDirectory> directory_;
     std::optional<MetricsLog> metrics_;
     std::int64_t first_step_ = 0;
+    std::optional<ValidatedContext> context_;  // measured once all steps are done
     std::string model_hash_;
     std::vector<double> losses_;  // of this call's steps, nats
     Stopwatch clock_;             // of this call's steps and evaluations
@@ -184,18 +199,23 @@ Training::Training(const PretrainOptions& options, const Runtime& runtime)
     : options_(options),
       runtime_(runtime),
       engine_(runtime),
-      start_(make_start(options)),
+      start_(make_start(options, runtime.device)),
       store_(read_inputs(options, *start_.tokenizer, runtime)),
       recipe_(make_recipe(options, start_, store_.total_bases(), engine_)),
       chunk_(choose_chunk(options, recipe_, start_.model.config(), engine_)),
-      split_(split_data(store_, recipe_.context)),
+      given_(given_regions(options, store_, recipe_.context, runtime.observer)),
+      split_(split_data(store_, recipe_.context, given_)),
       valid_(thin_out(split_.valid, recipe_.valid_windows)),
       windows_(store_, split_.train, recipe_.context),
       digest_(data_digest(store_)),
-      values_(named_values(recipe_, start_, digest_)),
+      values_(named_values(recipe_, start_, data_values(store_, given_, digest_))),
       state_(
           std::move(start_.model).on_device(engine_.queue()), recipe_.optimizer, engine_.queue()),
-      step_(recipe_, windows_, *start_.tokenizer, state_.model, chunk_, engine_) {}
+      step_(recipe_, windows_, *start_.tokenizer, state_.model, chunk_, engine_) {
+    if (recipe_.carry > 0.0) {
+        state_.lanes.emplace(model().config(), recipe_.batch, recipe_.lanes, engine_.queue());
+    }
+}
 
 PretrainReport Training::run(const std::optional<std::string>& resume_from) {
     open_output(resume_from);
@@ -205,17 +225,20 @@ PretrainReport Training::run(const std::optional<std::string>& resume_from) {
     double last_step_seconds = 0.0;
     while (done() < recipe_.steps()) {
         if (const auto end = asked_to_stop(last_step_seconds)) {
-            save();
+            metrics_->flush();
+            save_state(directory_->file(kStateName));
             return finish(*end);
         }
         last_step_seconds = one_step();
-        if (done() % recipe_.eval_every == 0 || done() == recipe_.steps()) {
+        if (is_due(recipe_.eval_every) && !valid_.empty()) {
             evaluate();
+        }
+        if (is_due(options_.save_every.value_or(recipe_.eval_every))) {
+            save_step();
         }
         report_progress();
     }
-    write_model();
-    return finish(PretrainEnd::finished);
+    return finish(write_model());
 }
 
 /// What would run, with the time of a few steps whose updates are thrown away.
@@ -225,7 +248,7 @@ PretrainReport Training::dry_run() {
     clock_ = Stopwatch();
     for (std::int64_t i = 0; i < std::min(kStepsToTime, recipe_.steps()); ++i) {
         const std::int64_t step = done() + 1;
-        losses_.push_back(step_.run(step, model(), state_.optimizer).nats);
+        losses_.push_back(step_.run(step, state_).nats);
     }
     const std::int64_t weights = model().params().count() * size_of(DType::f32);
     const model::MemoryPlan memory = memory_plan();
@@ -266,26 +289,28 @@ void Training::describe() const {
 }
 
 void Training::open_output(const std::optional<std::string>& resume_from) {
-    make_directories(options_.output);
+    directory_.emplace(options_.output, options_.keep);
     std::string earlier;
     if (resume_from) {
         load_train_state(*resume_from, state_, values_, engine_.queue());
         first_step_ = done();
-        const std::string log = concat(parent_directory(*resume_from), "/", kMetricsName);
-        if (exists(log)) {
+        const std::string log = metrics_beside(*resume_from);
+        if (!log.empty()) {
             earlier = cut_metrics(read_text(log), first_step_, log);
         }
         runtime_.observer.info(concat("going on after step ", format_count(first_step_), " of ",
                                       format_count(recipe_.steps())));
     }
-    // The state is written beside the one before it, and holds four times the weights.
-    const std::int64_t needed = 9 * model().params().count() * size_of(DType::f32);
+    // The state is written beside the one before it, and holds four times the weights; a step that
+    // is kept holds a model as well.
+    const std::int64_t kept = options_.keep > 0 ? options_.keep + 1 : 0;
+    const std::int64_t needed = (9 + 5 * kept) * model().params().count() * size_of(DType::f32);
     if (free_space(options_.output) < needed) {
         throw Error(ErrorCode::io, concat("the run needs ", format_bytes(needed), ", free are ",
                                           format_bytes(free_space(options_.output))))
             .at(options_.output);
     }
-    metrics_.emplace(path(kMetricsName), earlier, !runtime_.no_pg);
+    metrics_.emplace(directory_->file(kMetricsName), earlier, !runtime_.no_pg);
 }
 
 /// A run with a time limit takes at least one step, so that run after run comes to an end.
@@ -304,7 +329,7 @@ std::optional<PretrainEnd> Training::asked_to_stop(double last_step_seconds) con
 double Training::one_step() {
     const Stopwatch watch;
     const std::int64_t step = done() + 1;
-    const TrainStep::Result result = step_.run(step, model(), state_.optimizer);
+    const TrainStep::Result result = step_.run(step, state_);
     losses_.push_back(result.nats);
     const double seconds = watch.seconds();
     metrics_->add(StepMetrics{step, step * recipe_.bases_per_step(), result.nats, result.lr,
@@ -312,27 +337,32 @@ double Training::one_step() {
     return seconds;
 }
 
-/// Validates where there is something to validate on, and saves.
 void Training::evaluate() {
-    if (!valid_.empty()) {
-        const Stopwatch watch;
-        const ValidationResult result =
-            validate_model(engine_, model(), store_, valid_, engine_.chunk(chunk_));
-        metrics_->add(ValidMetrics{done(), result.nats, result.bases, watch.seconds()});
-        const bool is_best = !state_.best || result.nats < state_.best->nats;
-        if (is_best) {
-            state_.best = BestModel{done(), result.nats, copy_weights(model(), engine_.queue())};
-        }
-        runtime_.observer.info(
-            concat("step ", format_count(done()), ": ", format_fixed(bits(result.nats), 4),
-                   " bits a base on validation", is_best ? ", the best so far" : ""));
+    const Stopwatch watch;
+    const ValidationResult result =
+        validate_model(engine_, model(), store_, valid_, engine_.chunk(chunk_));
+    metrics_->add(ValidMetrics{done(), result.nats, result.bases, watch.seconds()});
+    const bool is_best = !state_.best || result.nats < state_.best->nats;
+    if (is_best) {
+        state_.best = BestModel{done(), result.nats, copy_weights(model(), engine_.queue())};
     }
-    save();
+    runtime_.observer.info(concat("step ", format_count(done()), ": ",
+                                  format_fixed(bits(result.nats), 4), " bits a base on validation",
+                                  is_best ? ", the best so far" : ""));
 }
 
-void Training::save() {
+void Training::save_state(const std::string& path) {
+    save_train_state(path, state_, values_, engine_.context());
+}
+
+void Training::save_step() {
     metrics_->flush();
-    save_train_state(path(kStateName), state_, values_, engine_.context());
+    const auto current = [this] {
+        model::Model copy = model().on_host(engine_.queue());
+        copy.provenance() = provenance(done());
+        return copy;
+    };
+    directory_->save_step(done(), current, [this](const std::string& path) { save_state(path); });
 }
 
 void Training::report_progress() const {
@@ -346,29 +376,64 @@ void Training::report_progress() const {
                                       format_duration(left), " left"));
 }
 
-void Training::write_model() {
-    model::Provenance provenance = model().provenance().value_or(model::Provenance{});
-    provenance.tokenizer = start_.tokenizer->name();
-    provenance.tokenizer_hash = start_.tokenizer->hash();
-    provenance.context = recipe_.context;
-    provenance.training_data = digest_;
-    provenance.steps = state_.best ? state_.best->step : done();
-    provenance.seed = recipe_.seed;
-    provenance.tool_version = runtime_.version;
-    model().provenance() = provenance;
+/// Of the weights after `steps` steps.
+model::Provenance Training::provenance(std::int64_t steps) const {
+    model::Provenance out = state_.model.provenance().value_or(model::Provenance{});
+    out.tokenizer = start_.tokenizer->name();
+    out.tokenizer_hash = start_.tokenizer->hash();
+    out.context = recipe_.context;
+    out.training_data = digest_;
+    out.steps = steps;
+    out.seed = recipe_.seed;
+    out.tool_version = runtime_.version;
+    return out;
+}
+
+/// False where a stop was asked for.
+bool Training::measure_context() {
+    context_ = validate_context(engine_, model(), store_, split_.held_out, recipe_.context,
+                                recipe_.steps() * recipe_.bases_per_step(), engine_.chunk(chunk_),
+                                runtime_);
+    if (!context_) {
+        return false;
+    }
+    for (const ContextTrial& trial : context_->trials) {
+        runtime_.observer.info(concat(
+            "context ", format_count(trial.context), ": ", format_fixed(bits(trial.nats), 4),
+            " bits a base, ", trial.difference > 0.0 ? "+" : "",
+            format_fixed(bits(trial.difference), 4), " (standard error ",
+            format_fixed(bits(trial.standard_error), 4), ") beside context ",
+            format_count(recipe_.context), " on the same ", format_count(trial.bases), " bases"));
+    }
+    const std::int64_t context = context_->context;
+    runtime_.observer.info(
+        concat("validated context: ",
+               context == 0 ? std::string("unbounded") : concat(format_count(context), " bases")));
+    return true;
+}
+
+/// Writes the model that is kept, unless a stop is asked for first.
+PretrainEnd Training::write_model() {
     if (state_.best) {
         set_weights(model(), state_.best->weights, engine_.queue());
     }
-    const model::Model trained = model().on_host(engine_.queue());
+    if (!measure_context()) {
+        return PretrainEnd::signalled;
+    }
+    model::Model trained = model().on_host(engine_.queue());
+    trained.provenance() = provenance(state_.best ? state_.best->step : done());
+    trained.provenance()->context = context_->context;
     model::save_model(options_.output, trained);
     model_hash_ = trained.hash();
+    return PretrainEnd::finished;
 }
 
 PretrainReport Training::finish(PretrainEnd end) {
     metrics_->flush();
     PretrainReport out = report(end);
-    write_text(path("run.json"), run_record(options_, values_, store_, split_,
-                                            windows_.eligible_starts(), out, runtime_));
+    write_text(
+        directory_->file(kRecordName),
+        run_record(options_, values_, store_, split_, windows_.eligible_starts(), out, runtime_));
     return out;
 }
 
@@ -389,102 +454,16 @@ PretrainReport Training::report(PretrainEnd end) const {
         out.valid_bits = bits(state_.best->nats);
         out.best_step = state_.best->step;
     }
+    out.context = context_;
     out.model_hash = model_hash_;
     return out;
 }
 
-void collect_shape_violations(const PretrainOptions& options, std::vector<std::string>& out) {
-    const int sources = (options.preset.empty() ? 0 : 1) + (options.config.empty() ? 0 : 1) +
-                        (options.model.empty() ? 0 : 1);
-    if (sources > 1) {
-        out.emplace_back("a preset, a config and a model exclude each other");
-    }
-    const std::pair<const char*, std::optional<std::int64_t>> sizes[] = {
-        {"d-model", options.d_model}, {"layers", options.layers}, {"d-state", options.d_state},
-        {"expand", options.expand},   {"d-conv", options.d_conv}, {"dt-rank", options.dt_rank},
-    };
-    for (const auto& [name, size] : sizes) {
-        if (size && *size < 1) {
-            out.emplace_back(concat(name, " is at least 1, not ", *size));
-        }
-        if (size && !options.model.empty()) {
-            out.emplace_back(concat(name, " is what the model says"));
-        }
-    }
-}
-
-void collect_count_violations(const PretrainOptions& options, std::vector<std::string>& out) {
-    const std::pair<const char*, std::optional<std::int64_t>> counts[] = {
-        {"context", options.context}, {"batch", options.batch},           {"steps", options.steps},
-        {"bases", options.bases},     {"eval-every", options.eval_every},
-    };
-    for (const auto& [name, count] : counts) {
-        if (count && (*count < 1 || *count > kMostCount)) {
-            out.emplace_back(concat(name, " is from 1 to 2^40, not ", *count));
-        }
-    }
-    if (options.steps && options.bases) {
-        out.emplace_back("steps and bases exclude each other");
-    }
-    if (options.chunk < 0) {
-        out.emplace_back(concat("chunk is at least 1, not ", options.chunk));
-    }
-    if (options.max_time && !(*options.max_time > 0.0)) {
-        out.emplace_back(concat("max-time is above 0, not ", *options.max_time));
-    }
-}
-
-void collect_rate_violations(const PretrainOptions& options, std::vector<std::string>& out) {
-    const auto require_within = [&out](const char* name, double value, double low, double high) {
-        if (!(value >= low && value <= high)) {
-            out.emplace_back(concat(name, " is from ", low, " to ", high, ", not ", value));
-        }
-    };
-    if (options.lr && !(*options.lr > 0.0 && *options.lr <= 1.0)) {
-        out.emplace_back(concat("lr is above 0, at most 1, not ", *options.lr));
-    }
-    if (options.min_lr) {
-        require_within("min-lr", *options.min_lr, 0.0, options.lr.value_or(1.0));
-    }
-    require_within("mask-weight", options.mask_weight, 0.0, 1.0);
-    if (!(options.warmup >= 0.0 && options.warmup < 1.0)) {
-        out.emplace_back(
-            concat("warmup is a share of the steps from 0 to below 1, not ", options.warmup));
-    }
-}
-
 }  // namespace
-
-void PretrainOptions::validate() const {
-    std::vector<std::string> violations;
-    if (inputs.empty()) {
-        violations.emplace_back("no input file");
-    }
-    if (std::count(inputs.begin(), inputs.end(), "-") > 1) {
-        violations.emplace_back("standard input can be read once");
-    }
-    if (output.empty() || output == "-") {
-        violations.emplace_back("the output is a directory; name it");
-    }
-    if (resume.empty()) {
-        violations.emplace_back("resume is auto, never or a directory");
-    }
-    collect_shape_violations(*this, violations);
-    collect_count_violations(*this, violations);
-    collect_rate_violations(*this, violations);
-    try {
-        model::AdamWOptions{
-            .beta1 = beta1, .beta2 = beta2, .weight_decay = weight_decay, .clip = clip}
-            .validate();
-    } catch (const Error& error) {
-        violations.push_back(error.message());
-    }
-    throw_violations(violations);
-}
 
 PretrainReport pretrain(const PretrainOptions& options, const Runtime& runtime) {
     options.validate();
-    const std::optional<std::string> resume_from = state_to_resume(options);
+    const std::optional<std::string> resume_from = state_to_resume(options.output, options.resume);
     Training training(options, runtime);
     return options.dry_run ? training.dry_run() : training.run(resume_from);
 }

@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "genomics_io/bed.hpp"
+#include "genomics_io/open.hpp"
 
 #include <algorithm>
 #include <tuple>
@@ -22,12 +23,17 @@ void ReadingOptions::collect_violations(std::vector<std::string>& out) const {
     if (has_regions() && inputs.size() == 1 && inputs.front() == "-") {
         out.emplace_back("regions need a file that can be indexed, not standard input");
     }
-    if (context && (*context < 0 || *context > (std::int64_t{1} << 40))) {
+    if (context && (*context < 0 || *context > kMostContext)) {
         out.emplace_back(
             concat("the context is a number of bases from 1 to 2^40, or whole, not ", *context));
     }
     if (gap < 1) {
         out.emplace_back(concat("the gap is at least 1 base, not ", gap));
+    }
+    if (shard && (shard->count < 1 || shard->count > kMostShards || shard->index < 0 ||
+                  shard->index >= shard->count)) {
+        out.push_back(concat("a shard is i/n with i from 1 to n and n at most ", kMostShards,
+                             ", not ", shard->index + 1, "/", shard->count));
     }
     if (chunk < 0) {
         out.emplace_back(concat("the chunk is at least 1 base, not ", chunk));
@@ -112,18 +118,18 @@ io::WindowOptions window_options(const ReadingOptions& options,
     return windows;
 }
 
-std::vector<io::Region> resolve_regions(const ReadingOptions& options,
-                                        const std::vector<io::Contig>& contigs) {
-    std::vector<io::Region> regions;
+std::vector<io::NamedRegion> named_regions(const ReadingOptions& options,
+                                           const std::vector<io::Contig>& contigs) {
+    std::vector<io::NamedRegion> regions;
     for (const std::string& text : options.regions) {
         try {
-            regions.push_back(io::parse_region(text, contigs));
+            regions.push_back({io::parse_region(text, contigs), text});
         } catch (Error& error) {
             throw error.at(options.inputs.front());
         }
     }
     if (!options.bed.empty()) {
-        const std::vector<io::Region> more = io::read_bed(options.bed, contigs);
+        const std::vector<io::NamedRegion> more = io::read_named_bed(options.bed, contigs);
         regions.insert(regions.end(), more.begin(), more.end());
     }
     return regions;
@@ -133,7 +139,38 @@ void note_contigs(const std::vector<io::Contig>& contigs, io::Circles& circles) 
     for (const io::Contig& contig : contigs) {
         circles.has(contig.name);
     }
-    circles.require_met();
+}
+
+std::vector<io::Region> resolve_regions(const ReadingOptions& options,
+                                        const std::vector<io::Contig>& contigs) {
+    std::vector<io::Region> regions;
+    for (const io::NamedRegion& named : named_regions(options, contigs)) {
+        regions.push_back(named.region);
+    }
+    return regions;
+}
+
+std::optional<io::IndexedFasta> open_indexable(const std::string& path,
+                                               const ReadingOptions& options,
+                                               const Observer& observer) {
+    const bool needed = options.has_regions();
+    if (!io::can_be_indexed(path)) {
+        if (needed) {
+            throw Error(ErrorCode::usage,
+                        "regions need random access, so FASTA that is plain or bgzip; recompress "
+                        "it with bgzip")
+                .at(path == "-" ? "standard input" : path);
+        }
+        return std::nullopt;
+    }
+    try {
+        return io::IndexedFasta::open(path, options.read_options(), observer);
+    } catch (const Error& error) {
+        if (needed || error.code() != ErrorCode::unsupported) {
+            throw;
+        }
+        return std::nullopt;
+    }
 }
 
 void tell_letters(const io::RecordSummary& record, const Observer& observer) {

@@ -10,6 +10,7 @@
 #include "genomics_io/window.hpp"
 #include "model/model.hpp"
 #include "pipelines/runtime.hpp"
+#include "pipelines/shard.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -20,6 +21,13 @@ namespace mambase::pipelines {
 
 /// Context "whole": every run from its start, with carried state.
 inline constexpr std::int64_t kWholeContext = 0;
+
+inline constexpr std::int64_t kMostContext = std::int64_t{1} << 40;
+
+/// A base's block on the context grid; one for all of them where the grid is kWholeContext.
+inline std::int64_t block_of(std::int64_t position, std::int64_t grid) {
+    return grid == kWholeContext ? 0 : position / grid;
+}
 
 /// Common to the commands that map a model over sequence.
 struct ReadingOptions {
@@ -33,6 +41,7 @@ struct ReadingOptions {
     std::int64_t chunk = 0;               // bases of a window held at once; 0: as suits the device.
                                           // Changes no result
     std::string tokenizer;                // for a model that does not name its own
+    std::optional<Shard> shard;           // only this one's part of the work
     bool ignore_eof = false;              // bgzip, BAM, CRAM without their end marker are fine
 
     bool has_regions() const { return !regions.empty() || !bed.empty(); }
@@ -65,13 +74,21 @@ io::WindowOptions window_options(const ReadingOptions& options,
                                  std::int64_t chunk);
 
 /// The regions that are asked for, those of `regions` first, in order. Error{not_found, usage} as
-/// io::parse_region and io::read_bed.
+/// io::parse_region and io::read_bed. The name is the text of `regions`, or as of read_named_bed.
+std::vector<io::NamedRegion> named_regions(const ReadingOptions& options,
+                                           const std::vector<io::Contig>& contigs);
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs);
 
-/// Tells `circles` of all contigs of a file that is read by regions. Error{not_found} where one
-/// that should be circular is not there.
+/// Tells `circles` of all contigs of a file that has an index.
 void note_contigs(const std::vector<io::Contig>& contigs, io::Circles& circles);
+
+/// The file for random access: FASTA that is plain or bgzip, its lines of one length in a record;
+/// empty for all else. With regions, which need it, Error{usage} for all else, Error{unsupported}
+/// for uneven lines.
+std::optional<io::IndexedFasta> open_indexable(const std::string& path,
+                                               const ReadingOptions& options,
+                                               const Observer& observer);
 
 /// What a reader should know of a record: no bases (a warning), IUPAC codes that read as N.
 void tell_letters(const io::RecordSummary& record, const Observer& observer);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <string_view>
 
 namespace mambase::pipelines {
 
@@ -16,8 +17,9 @@ namespace {
 constexpr std::int64_t kMostBases = 10'000'000'000;
 constexpr std::int64_t kEvaluations = 20;
 
-const model::Preset& preset_of(const PretrainOptions& options) {
-    return model::find_preset(options.preset.empty() ? "tiny" : options.preset);
+const model::Preset& preset_of(const PretrainOptions& options, Device device) {
+    return model::find_preset(options.preset.empty() ? default_preset(device)
+                                                     : std::string_view(options.preset));
 }
 
 /// What the user says of the shape, over `config`.
@@ -34,10 +36,21 @@ model::ModelConfig with_shape(model::ModelConfig config, const PretrainOptions& 
     config.d_state = options.d_state.value_or(config.d_state);
     config.d_conv = options.d_conv.value_or(config.d_conv);
     config.dt_rank = options.dt_rank.value_or(config.dt_rank);
+    config.norm_eps = static_cast<float>(options.norm_eps.value_or(config.norm_eps));
+    config.use_bias = config.use_bias || options.bias;
+    config.use_conv_bias = config.use_conv_bias && !options.no_conv_bias;
+    config.tie_embeddings = config.tie_embeddings && !options.untie;
+    config.dt_min = options.dt_min.value_or(config.dt_min);
+    config.dt_max = options.dt_max.value_or(config.dt_max);
+    config.dt_init_floor = options.dt_init_floor.value_or(config.dt_init_floor);
+    config.dt_scale = options.dt_scale.value_or(config.dt_scale);
+    if (!options.dt_init.empty()) {
+        config.dt_init_constant = options.dt_init == "constant";
+    }
     return config;
 }
 
-Start fresh_start(const PretrainOptions& options) {
+Start fresh_start(const PretrainOptions& options, Device device) {
     model::ConfigFile file;
     std::string tokenizer_name = options.tokenizer;
     const bool has_file = !options.config.empty();
@@ -47,7 +60,7 @@ Start fresh_start(const PretrainOptions& options) {
             tokenizer_name = file.mambase->tokenizer;
         }
     } else {
-        file.model = preset_of(options).model;
+        file.model = preset_of(options, device).model;
     }
     const io::Tokenizer& tokenizer =
         io::Tokenizer::named(tokenizer_name.empty() ? "dna" : tokenizer_name);
@@ -62,18 +75,22 @@ Start fresh_start(const PretrainOptions& options) {
     return start;
 }
 
-std::int64_t default_context(const PretrainOptions& options, const Start& start) {
+/// A model may bear more than it was trained on, and fine-tuning need not take all of it.
+std::int64_t default_context(const Start& start, const model::Preset& preset) {
     const auto& provenance = start.model.provenance();
-    return provenance && provenance->context > 0 ? provenance->context : preset_of(options).context;
+    const bool is_short =
+        provenance && provenance->context > 0 && provenance->context < preset.context;
+    return is_short ? provenance->context : preset.context;
 }
 
 std::int64_t steps_of(const PretrainOptions& options,
+                      const model::Preset& preset,
                       std::int64_t bases_per_step,
                       std::int64_t input_bases) {
     if (options.steps) {
         return *options.steps;
     }
-    const std::int64_t most = preset_of(options).max_bases;
+    const std::int64_t most = preset.max_bases;
     const std::int64_t bases = options.bases.value_or(
         std::min(checked_mul(20, input_bases), most > 0 ? most : kMostBases));
     return std::max<std::int64_t>(ceil_div(bases, bases_per_step), 1);
@@ -81,9 +98,13 @@ std::int64_t steps_of(const PretrainOptions& options,
 
 }  // namespace
 
-Start make_start(const PretrainOptions& options) {
+std::string_view default_preset(Device device) {
+    return device.kind == Device::Kind::cuda ? "small" : "tiny";
+}
+
+Start make_start(const PretrainOptions& options, Device device) {
     if (options.model.empty()) {
-        return fresh_start(options);
+        return fresh_start(options, device);
     }
     model::Model loaded = model::Model::load(options.model, host_allocator());
     const io::Tokenizer& tokenizer = choose_tokenizer(loaded, options.model, options.tokenizer);
@@ -94,15 +115,16 @@ Recipe make_recipe(const PretrainOptions& options,
                    const Start& start,
                    std::int64_t input_bases,
                    Engine& engine) {
-    const model::Preset& preset = preset_of(options);
+    const model::Preset& preset = preset_of(options, engine.queue().device());
     Recipe recipe;
-    recipe.context = options.context.value_or(default_context(options, start));
+    recipe.context = options.context.value_or(default_context(start, preset));
     recipe.batch =
         options.batch.value_or(std::max<std::int64_t>(preset.bases_per_step / recipe.context, 1));
     recipe.lanes =
         std::clamp<std::int64_t>(engine.training_rows() / recipe.context, 1, recipe.batch);
     recipe.precision = engine.context().activations;
     recipe.both_strands = options.both_strands;
+    recipe.carry = options.carry;
     recipe.mask_weight = options.mask_weight;
     recipe.seed = options.seed;
     recipe.optimizer.beta1 = options.beta1;
@@ -111,7 +133,8 @@ Recipe make_recipe(const PretrainOptions& options,
     recipe.optimizer.clip = options.clip;
 
     LrSchedule& schedule = recipe.schedule;
-    schedule.steps = steps_of(options, checked_mul(recipe.batch, recipe.context), input_bases);
+    schedule.steps =
+        steps_of(options, preset, checked_mul(recipe.batch, recipe.context), input_bases);
     schedule.peak = options.lr.value_or(preset.lr);
     schedule.last = options.min_lr.value_or(schedule.peak / 10.0);
     schedule.warmup = std::min(
@@ -124,9 +147,9 @@ Recipe make_recipe(const PretrainOptions& options,
     return recipe;
 }
 
-NamedValues named_values(const Recipe& recipe, const Start& start, const std::string& data_digest) {
+NamedValues named_values(const Recipe& recipe, const Start& start, const NamedValues& data) {
     const model::ModelConfig& config = start.model.config();
-    return {
+    NamedValues values = {
         {"d-model", concat(config.d_model)},
         {"layers", concat(config.n_layer)},
         {"d-inner", concat(config.d_inner)},
@@ -134,11 +157,15 @@ NamedValues named_values(const Recipe& recipe, const Start& start, const std::st
         {"d-conv", concat(config.d_conv)},
         {"dt-rank", concat(config.dt_rank)},
         {"norm-eps", concat(config.norm_eps)},
+        {"bias", config.use_bias ? "on" : "off"},
+        {"conv-bias", config.use_conv_bias ? "on" : "off"},
+        {"untie", config.tie_embeddings ? "off" : "on"},
         {"tokenizer", std::string(start.tokenizer->name())},
         {"context", concat(recipe.context)},
         {"batch", concat(recipe.batch)},
         {"steps", concat(recipe.steps())},
         {"rc", recipe.both_strands ? "on" : "off"},
+        {"carry", concat(recipe.carry)},
         {"mask-weight", concat(recipe.mask_weight)},
         {"lr", concat(recipe.schedule.peak)},
         {"min-lr", concat(recipe.schedule.last)},
@@ -151,8 +178,9 @@ NamedValues named_values(const Recipe& recipe, const Start& start, const std::st
         {"seed", concat(recipe.seed)},
         {"eval-every", concat(recipe.eval_every)},
         {"starting weights", start.model.hash()},
-        {"input", data_digest},
     };
+    values.insert(values.end(), data.begin(), data.end());
+    return values;
 }
 
 }  // namespace mambase::pipelines

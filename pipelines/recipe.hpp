@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,10 +26,13 @@ struct Start {
     const io::Tokenizer* tokenizer = nullptr;
 };
 
+/// Of a run that names none: "small" on a GPU, "tiny" on the CPU.
+std::string_view default_preset(Device device);
+
 /// As `options` say: a fresh model of a preset or a config.json, or the weights of a directory.
 /// Throws Error{usage} where shape, vocabulary and tokenizer do not fit; else as Model::load and
 /// read_config.
-Start make_start(const PretrainOptions& options);
+Start make_start(const PretrainOptions& options, Device device);
 
 struct Recipe {
     std::int64_t context = 0;  // N
@@ -40,6 +44,7 @@ struct Recipe {
     std::int64_t eval_every = 0;     // steps
     std::int64_t valid_windows = 0;  // at most; see make_recipe
     bool both_strands = true;
+    double carry = 0.0;  // chance that a lane goes on with the window after its last one
     double mask_weight = 0.0;
     LrSchedule schedule;
     model::AdamWOptions optimizer;
@@ -50,16 +55,17 @@ struct Recipe {
     std::int64_t bases_per_step() const { return batch * context; }
 };
 
-/// Fills in what the user left open, from the preset ("tiny" where none is named) and the model.
-/// input_bases: of all inputs. Twenty evaluations over the run, each of a hundredth of the bases
-/// trained on (ten windows at least, and at most the bases of 16 steps), take less than a tenth of
-/// the time.
+/// Fills in what the user left open, from the preset (default_preset() where none is named) and the
+/// model. input_bases: of all inputs. Twenty evaluations over the run, each of a hundredth of the
+/// bases trained on (ten windows at least, and at most the bases of 16 steps), take less than a
+/// tenth of the time.
 Recipe make_recipe(const PretrainOptions& options,
                    const Start& start,
                    std::int64_t input_bases,
                    Engine& engine);
 
-/// What a resumed run has to agree on, under the names of the command line where it has one.
-NamedValues named_values(const Recipe& recipe, const Start& start, const std::string& data_digest);
+/// What a resumed run has to agree on, under the names of the command line where it has one; `data`
+/// says the same of its input, and comes last.
+NamedValues named_values(const Recipe& recipe, const Start& start, const NamedValues& data);
 
 }  // namespace mambase::pipelines

@@ -1,7 +1,6 @@
 #include "pipelines/survey.hpp"
 
 #include "base/text.hpp"
-#include "genomics_io/open.hpp"
 #include "model/memory_plan.hpp"
 #include "pipelines/lanes.hpp"
 
@@ -10,11 +9,10 @@
 
 namespace mambase::pipelines {
 
-SequenceCount count_bases(const std::string& path, const io::ReadOptions& options) {
-    const std::unique_ptr<io::SequenceSource> source = io::open_sequences(path, options);
+SequenceCount count_bases(io::SequenceSource& source) {
     SequenceCount count;
     io::Segment segment;
-    while (source->next(segment)) {
+    while (source.next(segment)) {
         count.records += segment.first ? 1 : 0;
         count.bases += static_cast<std::int64_t>(segment.bases.size());
     }

@@ -17,8 +17,8 @@ struct SequenceCount {
     std::int64_t bases = 0;
 };
 
-/// Reads a file through, without looking at the letters. Errors as of io::open_sequences.
-SequenceCount count_bases(const std::string& path, const io::ReadOptions& options);
+/// Reads a source through, without looking at the letters.
+SequenceCount count_bases(io::SequenceSource& source);
 
 /// Bases that the model reads so that `bases` count: nearly twice as many with a context.
 std::int64_t bases_computed(std::int64_t bases, std::int64_t context);

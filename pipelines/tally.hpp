@@ -29,4 +29,23 @@ struct CaseTally {
     Tally all() const;
 };
 
+/// How two readings of the same bases differ, block by block.
+struct PairedDifference {
+    std::int64_t blocks = 0;
+    double bases = 0.0;
+    double nats = 0.0;  // sum over blocks of d, the difference of their nats
+    // sums of squares and products of d and of n, a block's bases
+    double dd = 0.0;
+    double dn = 0.0;
+    double nn = 0.0;
+
+    /// One block: the nats of the second reading less those of the first.
+    void add(double difference, std::int64_t block_bases);
+    void add(const PairedDifference& other);
+    double bits() const;  // a base; NaN without bases
+    /// Of bits(), from the spread of d - (mean a base) n over the blocks, each of which counts as
+    /// one draw; NaN with fewer than two.
+    double standard_error() const;
+};
+
 }  // namespace mambase::pipelines

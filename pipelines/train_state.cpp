@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "model/safetensors.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <functional>
@@ -62,7 +63,62 @@ void read_tensors(const model::SafetensorsFile& file,
     }
 }
 
+/// The windows of lanes as they are stored.
+struct LaneTensors {
+    explicit LaneTensors(std::int64_t batch)
+        : contig(host_allocator(), DType::i64, {batch}, "contigs of lanes"),
+          start(host_allocator(), DType::i64, {batch}, "starts of lanes"),
+          strand(host_allocator(), DType::u8, {batch}, "strands of lanes") {}
+
+    Tensor contig;
+    Tensor start;
+    Tensor strand;  // 1: reverse
+};
+
+LaneTensors lane_tensors(const std::vector<io::SampledWindow>& windows) {
+    LaneTensors out(static_cast<std::int64_t>(windows.size()));
+    for (std::size_t i = 0; i < windows.size(); ++i) {
+        const auto lane = static_cast<std::int64_t>(i);
+        out.contig.view().as<std::int64_t, 1>()(lane) = windows[i].contig;
+        out.start.view().as<std::int64_t, 1>()(lane) = windows[i].start;
+        out.strand.view().as<std::uint8_t, 1>()(lane) =
+            windows[i].strand == io::Strand::reverse ? 1 : 0;
+    }
+    return out;
+}
+
+void read_lanes(const model::SafetensorsFile& file, CarriedLanes& lanes, DeviceQueue& queue) {
+    LaneTensors stored(static_cast<std::int64_t>(lanes.windows.size()));
+    file.read("lane.contig", stored.contig.view());
+    file.read("lane.start", stored.start.view());
+    file.read("lane.strand", stored.strand.view());
+    for (std::size_t i = 0; i < lanes.windows.size(); ++i) {
+        const auto lane = static_cast<std::int64_t>(i);
+        const bool reverse = stored.strand.view().as<std::uint8_t, 1>()(lane) != 0;
+        lanes.windows[i] = {stored.contig.view().as<std::int64_t, 1>()(lane),
+                            stored.start.view().as<std::int64_t, 1>()(lane),
+                            reverse ? io::Strand::reverse : io::Strand::forward};
+    }
+    for (std::size_t lot = 0; lot < lanes.states.size(); ++lot) {
+        model::StateBank& bank = lanes.states[lot];
+        Tensor values(host_allocator(), DType::f32, {bank.layout().count()}, "saved states");
+        file.read(concat("lane.states.", lot), values.view());
+        bank.restore(values.view());
+        queue.wait();
+    }
+}
+
 }  // namespace
+
+CarriedLanes::CarriedLanes(const model::ModelConfig& config,
+                           std::int64_t batch,
+                           std::int64_t lot,
+                           DeviceQueue& queue)
+    : windows(static_cast<std::size_t>(batch), io::SampledWindow{-1, 0, io::Strand::forward}) {
+    for (std::int64_t first = 0; first < batch; first += lot) {
+        states.emplace_back(config, std::min(lot, batch - first), queue);
+    }
+}
 
 std::vector<Tensor> copy_weights(const model::Model& model, DeviceQueue& queue) {
     std::vector<Tensor> out;
@@ -99,6 +155,17 @@ void save_train_state(const std::string& path,
             writer.add(concat("best.", name), state.best->weights[i].view());
         }
     }
+    std::optional<LaneTensors> lanes;
+    if (state.lanes) {
+        lanes.emplace(lane_tensors(state.lanes->windows));
+        writer.add("lane.contig", lanes->contig.view());
+        writer.add("lane.start", lanes->start.view());
+        writer.add("lane.strand", lanes->strand.view());
+        for (std::size_t lot = 0; lot < state.lanes->states.size(); ++lot) {
+            const model::StateBank& bank = state.lanes->states[lot];
+            writer.add(concat("lane.states.", lot), ops::on_host(context, bank.values()));
+        }
+    }
     writer.set_metadata("format_version", std::string(kFormatVersion));
     writer.set_metadata("step", concat(state.optimizer.steps()));
     if (state.best) {
@@ -133,6 +200,9 @@ void load_train_state(const std::string& path,
                  [&](std::size_t i) { return state.model.params()[i].value.view(); });
     read_tensors(file, "m.", params, queue, [&](std::size_t i) { return state.optimizer.m(i); });
     read_tensors(file, "v.", params, queue, [&](std::size_t i) { return state.optimizer.v(i); });
+    if (state.lanes) {
+        read_lanes(file, *state.lanes, queue);
+    }
     state.optimizer.set_steps(number<std::int64_t>(metadata, "step", path));
     if (metadata.contains("best_step")) {
         BestModel best{number<std::int64_t>(metadata, "best_step", path),

@@ -10,6 +10,7 @@
 #include "model/state_bank.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/recipe.hpp"
+#include "pipelines/train_state.hpp"
 
 #include <array>
 #include <cstdint>
@@ -36,22 +37,40 @@ class TrainStep {
         double gradient_norm = 0.0;  // before clipping
     };
 
-    /// Step 1 … recipe.steps(): a function of model, moments and step alone. Throws Error{usage}
-    /// where no window has a target of any weight.
-    Result run(std::int64_t step, model::Model& model, model::AdamW& optimizer);
+    /// Step 1 … recipe.steps(): a function of the state and the step alone. With state.lanes each
+    /// lane goes on with the window after its last one by the recipe's chance, where there is such
+    /// a window with a target that counts: from the state that it has, into which no gradient
+    /// flows. Otherwise it jumps, to a fresh state. Throws Error{usage} where no window has a
+    /// target of any weight.
+    Result run(std::int64_t step, TrainState& state);
 
   private:
-    /// The windows of a step, as codes.
+    struct DrawnWindow {
+        io::SampledWindow window;
+        bool goes_on = false;  // from its lane's last one
+        double weight = 0.0;   // of its targets
+    };
+    /// The windows of a step.
     struct Batch {
-        std::int64_t step = 0;            // 0: none yet
-        double weight_sum = 0.0;          // of all targets
-        std::vector<std::uint8_t> codes;  // [batch, N + 1]
+        std::int64_t step = 0;             // 0: none yet
+        double weight_sum = 0.0;           // of all targets
+        std::vector<DrawnWindow> windows;  // [batch]
+        std::vector<std::uint8_t> codes;   // [batch, N + 1]
     };
 
-    void draw(std::int64_t step, Batch& batch);
-    void draw_ahead(std::int64_t step);
-    double draw_window(std::int64_t step, std::int64_t window, std::span<std::uint8_t> codes);
-    double run_lanes(std::int64_t first, std::int64_t count, double scale);
+    void draw(std::int64_t step, const std::vector<io::SampledWindow>& last, Batch& batch);
+    void draw_ahead();
+    DrawnWindow draw_window(std::int64_t step, std::int64_t lane, std::span<std::uint8_t> codes);
+    DrawnWindow go_on(std::int64_t step,
+                      std::int64_t lane,
+                      const io::SampledWindow& last,
+                      std::span<std::uint8_t> codes);
+    double weight_of(std::span<const std::uint8_t> codes) const;
+    void move_lanes(CarriedLanes& lanes);
+    double run_lanes(std::int64_t first,
+                     std::int64_t count,
+                     double scale,
+                     model::StateBank& states);
 
     Recipe recipe_;
     const io::SampleWindows& windows_;
@@ -61,7 +80,7 @@ class TrainStep {
     Batch ahead_;                         // of the next, drawn while the device works on this one
     model::Gradients gradients_;
     model::RepeatedStep lanes_;
-    std::optional<model::StateBank> states_;  // of the lanes of last time
+    std::optional<model::StateBank> states_;  // of the lanes of last time, where none are carried
 };
 
 }  // namespace mambase::pipelines

@@ -1,11 +1,25 @@
 #include "pipelines/validation.hpp"
 
-#include "pipelines/lanes.hpp"
-
 #include <cstddef>
-#include <utility>
 
 namespace mambase::pipelines {
+
+TaggedPiece stored_window(const io::TokenStore& store,
+                          const io::Region& window,
+                          std::int64_t score_begin,
+                          std::int64_t tag) {
+    const auto& codes = store.contigs()[static_cast<std::size_t>(window.contig)].codes;
+    TaggedPiece tagged;
+    tagged.tag = tag;
+    tagged.piece.record = window.contig;
+    tagged.piece.begin = window.begin;
+    tagged.piece.codes.assign(codes.begin() + window.begin, codes.begin() + window.end);
+    tagged.piece.first = true;
+    tagged.piece.last = true;
+    tagged.piece.score_begin = score_begin;
+    tagged.piece.score_end = window.end;
+    return tagged;
+}
 
 ValidationResult validate_model(Engine& engine,
                                 const model::Model& model,
@@ -21,16 +35,7 @@ ValidationResult validate_model(Engine& engine,
         }
     });
     for (const io::Region& window : windows) {
-        const auto& codes = store.contigs()[static_cast<std::size_t>(window.contig)].codes;
-        TaggedPiece tagged;
-        tagged.piece.record = window.contig;
-        tagged.piece.begin = window.begin;
-        tagged.piece.codes.assign(codes.begin() + window.begin, codes.begin() + window.end);
-        tagged.piece.first = true;
-        tagged.piece.last = true;
-        tagged.piece.score_begin = window.begin;
-        tagged.piece.score_end = window.end;
-        lanes.add(std::move(tagged));
+        lanes.add(stored_window(store, window, window.begin, 0));
     }
     lanes.flush();
     result.nats = result.bases > 0 ? sum / static_cast<double>(result.bases) : 0.0;

@@ -5,6 +5,7 @@
 #include "genomics_io/token_store.hpp"
 #include "model/model.hpp"
 #include "pipelines/engine.hpp"
+#include "pipelines/lanes.hpp"
 
 #include <cstdint>
 #include <vector>
@@ -15,6 +16,13 @@ struct ValidationResult {
     std::int64_t bases = 0;  // A, C, G and T that were predicted
     double nats = 0.0;       // their mean −log p over A, C, G, T; weight 1, as evaluate counts
 };
+
+/// A stretch of codes of `store`, read from a reset state on the forward strand; what is before
+/// score_begin does not count.
+TaggedPiece stored_window(const io::TokenStore& store,
+                          const io::Region& window,
+                          std::int64_t score_begin,
+                          std::int64_t tag);
 
 /// Reads each window (of codes of `store`, forward strand) from a reset state and predicts all its
 /// bases but the first. The sum is by window and position, whatever the chunk and the threads.

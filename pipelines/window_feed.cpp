@@ -19,13 +19,13 @@ Reading read_file(const std::string& path, const io::ReadOptions& options) {
     return {io::open_sequences(path, options), io::Strand::forward, std::nullopt};
 }
 
-Reading read_file(const std::string& path,
-                  const io::ReadOptions& options,
-                  const io::WindowOptions& windows,
-                  io::Circles& circles) {
-    Reading reading = read_file(path, options);
-    reading.source = io::with_circles(std::move(reading.source), circles, windows);
-    return reading;
+Reading read_part(const io::IndexedFasta& fasta,
+                  std::int64_t contig,
+                  io::Interval asked,
+                  io::Strand strand,
+                  const io::WindowOptions& windows) {
+    io::Circles none;
+    return read_part(fasta, contig, asked, strand, windows, none);
 }
 
 Reading read_part(const io::IndexedFasta& fasta,

@@ -29,12 +29,13 @@ struct Reading {
 
 /// All records of a file of any format, forward.
 Reading read_file(const std::string& path, const io::ReadOptions& options);
-/// The same, round those that are circles.
-Reading read_file(const std::string& path,
-                  const io::ReadOptions& options,
-                  const io::WindowOptions& windows,
-                  io::Circles& circles);
 /// The forward interval `asked` of a contig, on either strand, with what must be read around it.
+Reading read_part(const io::IndexedFasta& fasta,
+                  std::int64_t contig,
+                  io::Interval asked,
+                  io::Strand strand,
+                  const io::WindowOptions& windows);
+/// The same, of a contig that may be a circle.
 Reading read_part(const io::IndexedFasta& fasta,
                   std::int64_t contig,
                   io::Interval asked,

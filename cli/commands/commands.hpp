@@ -2,12 +2,18 @@
 #pragma once
 
 #include "cli/command_table.hpp"
+#include "pipelines/embed.hpp"
+#include "pipelines/evaluate.hpp"
 
 namespace mambase::cli {
 
 Command pretrain_command();
 Command evaluate_command();
 Command embed_command();
+Command score_command();
+Command merge_command();
+Command generate_command();
+Command report_command();
 Command tokenize_command();
 Command model_show_command();
 Command model_verify_command();
@@ -17,5 +23,9 @@ Command bench_command();
 Command selftest_command();
 Command version_command();
 Command help_command();
+
+/// What a run came to, in a few lines of the log; a merged one too.
+void tell(const pipelines::EvaluateReport& report, const pipelines::Runtime& runtime);
+void tell(const pipelines::EmbedReport& report, const pipelines::Runtime& runtime);
 
 }  // namespace mambase::cli

@@ -60,10 +60,7 @@ ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
         write_stdout(report.plan);
         return ExitCode::done;
     }
-    runtime.observer.info(concat(report.array, ": ", format_count(report.rows), " rows of ",
-                                 report.dim, " numbers, ", format_bytes(report.bytes)));
-    runtime.observer.info(concat(report.rows_table, ": which rows are which bases; ",
-                                 report.description, ": what the numbers are"));
+    tell(report, runtime);
     return ExitCode::done;
 }
 
@@ -88,6 +85,11 @@ void declare_rows(CLI::App& app, Options& options, Words& words) {
                });
     add_choice(app, "--dtype", words.dtype, {"f16", "f32"},
                "Of the numbers in the file; a value too large for f16 is an error");
+    add_parsed(app, "--channel", "K",
+               "Write number K of each row, counted from 0, as a track along the sequence",
+               [&options](const std::string& text) {
+                   options.channel = parse_size(text, SizeUnits::decimal);
+               });
     add_bytes(app, "--max-output", options.max_output,
               "Refuse to write a larger array where -r, -R or --pool do not bound it (K, M, G: "
               "powers of two)");
@@ -97,10 +99,14 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     const auto options = std::make_shared<Options>();
     const auto words = std::make_shared<Words>();
     declare_model(app, options->model);
-    add_text(app, "-o,--output", options->output, "FILE.npy",
-             "Array to write; FILE.rows.tsv and FILE.json appear beside it");
+    add_text(
+        app, "-o,--output", options->output, "FILE.npy|FILE.h5",
+        "Array to write; FILE.rows.tsv and FILE.json appear beside .npy, in .h5 all is inside. "
+        "With --channel a track: .bw, .bedgraph.gz, .tsv.gz");
     declare_reading(app, options->reading);
+    declare_circular(app, options->reading);
     declare_rows(app, *options, *words);
+    declare_shard(app, options->reading.shard);
     declare_dry_run(app, options->dry_run);
     declare_run(app, common);
     return [options, words](const pipelines::Runtime& runtime) {
@@ -111,11 +117,22 @@ Runner declare(CLI::App& app, CommonOptions& common) {
 
 }  // namespace
 
+void tell(const pipelines::EmbedReport& report, const pipelines::Runtime& runtime) {
+    runtime.observer.info(concat(report.array, ": ", format_count(report.rows), " rows of ",
+                                 report.dim, " numbers, ", format_bytes(report.bytes)));
+    if (!report.rows_table.empty()) {
+        runtime.observer.info(concat(report.rows_table, ": which rows are which bases"));
+    }
+    if (!report.description.empty()) {
+        runtime.observer.info(concat(report.description, ": what the numbers are"));
+    }
+}
+
 Command embed_command() {
     return {
         .name = "embed",
         .group = "Using a model",
-        .summary = "embeddings of bases, bins, regions or reads to an array file",
+        .summary = "embeddings of bases, bins, regions or reads to an array file or a track",
         .synopsis = "-m DIR -o out.npy [options] in.fa [more ...]",
         .notes =
             R"(  The array is [rows, dim], C order: numpy.load("out.npy", mmap_mode="r"). Rows are in the order of
@@ -128,7 +145,9 @@ Command embed_command() {
 Examples:
   mambase embed -m model -o chr21.npy --pool bin:1000 chr21.fa.gz
   mambase embed -m model -o gene.npy -r chr21:33,031,597-33,041,570 --dtype f32 chr21.fa.gz
+  mambase embed -m model -o channel5.bw --channel 5 --strand forward --layer 2 chr21.fa.gz
   mambase embed -m model -o reads.npy --pool mean reads.bam
+  mambase embed -m model -o part1.npy --shard 1/7 --pool bin:1000 genome.fa
   zcat reads.fq.gz | mambase embed -m model -o reads.npy --pool last -
 )",
         .declare = declare};

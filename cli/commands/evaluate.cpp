@@ -38,6 +38,16 @@ std::vector<int> parse_orders(std::string_view text) {
     return orders;
 }
 
+Options::By parse_by(std::string_view text) {
+    using By = Options::By;
+    for (const By by : {By::contig, By::region, By::position}) {
+        if (name(by) == text) {
+            return by;
+        }
+    }
+    return By::all;
+}
+
 std::string summary(std::string_view name, const pipelines::Tally& tally) {
     return concat(name, ": ", format_fixed(tally.bits(), 4), " bits a base, perplexity ",
                   format_fixed(tally.perplexity(), 3), ", accuracy ",
@@ -51,15 +61,7 @@ ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
         write_stdout(report.plan);
         return ExitCode::done;
     }
-    if (report.all.all().bases == 0) {
-        runtime.observer.warning("no base was scored");
-        return ExitCode::done;
-    }
-    runtime.observer.info(summary("model", report.all.all()));
-    for (const auto& baseline : report.baselines) {
-        runtime.observer.info(
-            summary(concat("Markov order ", baseline.order), baseline.tally.all()));
-    }
+    tell(report, runtime);
     return ExitCode::done;
 }
 
@@ -69,8 +71,18 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     declare_model(app, options->model);
     add_text(app, "-o,--output", options->output, "FILE", "Table to write; - is standard output");
     declare_reading(app, options->reading);
-    add_choice(app, "--by", *by, {"contig", "all"},
-               "A line for each contig and then all of them, or that one alone");
+    declare_circular(app, options->reading);
+    add_choice(app, "--by", *by, {"contig", "region", "position", "all"},
+               "Lines before that of all bases: one for each contig, for each of -r, -R, for each "
+               "doubling of the distance from where the state was reset, or none");
+    add_parsed(app, "--contexts", "LIST",
+               "Compare contexts on the same bases: 1k,8k,whole. Lines for each, with the "
+               "difference from the first",
+               [options](const std::string& text) {
+                   for (const std::string_view part : split(text, ',')) {
+                       options->contexts.push_back(parse_context(part));
+                   }
+               });
     add_parsed(
         app, "--baseline", "K",
         "Also score Markov models of these orders, 1 to 12, on the same bases: 11, 1,2,11 or "
@@ -79,16 +91,33 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     add_texts(app, "--baseline-train", options->baseline_train, "FILE",
               "FASTA to fit the Markov models on, both strands; may be given again. Default: the "
               "evaluated files themselves, with a warning");
+    declare_shard(app, options->reading.shard);
     declare_dry_run(app, options->dry_run);
     common.exact = true;
     declare_run(app, common);
     return [options, by](const pipelines::Runtime& runtime) {
-        options->by = *by == "all" ? Options::By::all : Options::By::contig;
+        options->by = parse_by(*by);
         return run(*options, runtime);
     };
 }
 
 }  // namespace
+
+void tell(const pipelines::EvaluateReport& report, const pipelines::Runtime& runtime) {
+    if (report.all.all().bases == 0) {
+        runtime.observer.warning("no base was scored");
+        return;
+    }
+    for (const auto& at : report.contexts) {
+        const bool whole = at.context == pipelines::kWholeContext;
+        runtime.observer.info(summary(
+            concat("model, context ", whole ? "whole" : format_count(at.context)), at.all.all()));
+    }
+    for (const auto& baseline : report.baselines) {
+        runtime.observer.info(
+            summary(concat("Markov order ", baseline.order), baseline.tally.all()));
+    }
+}
 
 Command evaluate_command() {
     return {
@@ -100,11 +129,16 @@ Command evaluate_command() {
             R"(  The table: name, bases scored, nats and bits a base, perplexity, accuracy of the next base, then
   the same for upper-case and for lower-case (soft-masked) bases. "all" is the sum of nats over the
   sum of bases. Scored is every A, C, G, T but the first base after a reset, with probabilities over
-  these four.
+  these four. A line of --by region has the name in column 4 of the BED, or the text of -r; one of
+  --by position the distances from the reset, in bases. With --contexts there are four more columns:
+  context, and last the difference from the first context in bits a base (negative: better), its
+  standard error, and the blocks of the longest context's grid that it is taken over.
 
 Examples:
   mambase evaluate -m model chr21.fa.gz
   mambase evaluate -m model -r chr21:20,000,001-21,000,000 -o chr21.tsv chr21.fa.gz
+  mambase evaluate -m model --contexts 1k,8k,64k chr21.fa.gz
+  mambase evaluate -m model --shard 2/7 -o part2 genome.fa && mambase merge -o genome.tsv part?
   mambase evaluate -m model --baseline 1-12 --baseline-train chrX.fa.gz chr21.fa.gz
 )",
         .declare = declare};

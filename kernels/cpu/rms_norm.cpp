@@ -19,26 +19,42 @@ RowSpan<T> rows_at(const View<T, 3>& view, std::int64_t lane, std::int64_t row) 
     return {view ? &view(lane, row) : nullptr, view.stride[1]};
 }
 
+void require_ids(const RmsNormRows& rows, std::int64_t entries) {
+    for (std::int64_t row = 0; row < rows.rows; ++row) {
+        MAMBASE_REQUIRE(
+            rows.ids[row] < entries, ErrorCode::shape,
+            concat("rms_norm: id ", rows.ids[row], ", residual_in has ", entries, " rows"));
+    }
+}
+
 }  // namespace
 
 template <SimdLevel L>
 void rms_norm_forward(ops::Context& context, const ops::RmsNorm& op) {
     const auto hidden = op.hidden.as<const float, 3>();
-    const auto residual_in = op.residual_in.as<const float, 3>();
+    const auto residual_in = (op.ids ? ConstTensorView() : op.residual_in).as<const float, 3>();
+    const auto table = (op.ids ? op.residual_in : ConstTensorView()).as<const float, 2>();
+    const auto ids = op.ids.as<const std::uint8_t, 2>();
     const auto residual_out = op.residual_out.as<float, 3>();
     const auto y = op.y.as<float, 3>();
     const auto rstd = op.rstd.as<float, 2>();
     const auto weight = op.weight.as<const float, 1>();
-    const std::int64_t length = residual_in.extent[1];
+    const std::int64_t length = y.extent[1];
     const std::int64_t blocks = ceil_div(length, kRowBlock);
-    context.pool.parallel_for(residual_in.extent[0] * blocks, [&](std::int64_t task) {
+    context.pool.parallel_for(y.extent[0] * blocks, [&](std::int64_t task) {
         const std::int64_t lane = task / blocks;
         const std::int64_t row = task % blocks * kRowBlock;
         RmsNormRows rows{};
         rows.rows = std::min(kRowBlock, length - row);
-        rows.width = residual_in.extent[2];
+        rows.width = y.extent[2];
         rows.hidden = rows_at(hidden, lane, row);
-        rows.residual_in = rows_at(residual_in, lane, row);
+        if (ids) {
+            rows.residual_in = {table.data, table.stride[0]};
+            rows.ids = &ids(lane, row);
+            require_ids(rows, table.extent[0]);
+        } else {
+            rows.residual_in = rows_at(residual_in, lane, row);
+        }
         rows.weight = weight.data;
         rows.eps = op.eps;
         rows.residual_out = rows_at(residual_out, lane, row);

@@ -32,6 +32,7 @@ void launch_forward(const ops::RmsNorm& op, cudaStream_t stream) {
     RmsNormParams<THidden, TOut> p{};
     p.hidden = lane_rows<const THidden>(op.hidden);
     p.residual_in = lane_rows<const float>(op.residual_in);
+    p.ids = lane_rows<const std::uint8_t>(op.ids);
     p.residual_out = lane_rows<float>(op.residual_out);
     p.y = lane_rows<TOut>(op.y);
     p.weight = static_cast<const float*>(op.weight.data());

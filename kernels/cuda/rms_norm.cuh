@@ -17,7 +17,8 @@ template <class THidden, class TOut>
 struct RmsNormParams {
     LaneRows<const THidden> hidden;  // may be absent
     LaneRows<const float> residual_in;
-    LaneRows<float> residual_out;  // may be absent
+    LaneRows<const std::uint8_t> ids;  // may be absent; with them residual_in is [V,D]
+    LaneRows<float> residual_out;      // may be absent
     LaneRows<TOut> y;
     const float* weight;  // [D]
     float* rstd;          // [B,T] or null
@@ -74,6 +75,13 @@ __device__ __forceinline__ void store_channels(T* row,
     }
 }
 
+template <class THidden, class TOut>
+__device__ __forceinline__ const float* residual_row(const RmsNormParams<THidden, TOut>& p,
+                                                     std::int64_t lane,
+                                                     std::int64_t t) {
+    return p.ids ? p.residual_in.row(__ldg(p.ids.row(lane, t)), 0) : p.residual_in.row(lane, t);
+}
+
 /// residual_in + hidden.
 template <bool IsVector, class THidden, class TOut>
 __device__ __forceinline__ void load_sum(const RmsNormParams<THidden, TOut>& p,
@@ -85,7 +93,7 @@ __device__ __forceinline__ void load_sum(const RmsNormParams<THidden, TOut>& p,
         load_channels<IsVector>(p.residual_out.row(lane, t), channel, p.width, x);
         return;
     }
-    load_channels<IsVector>(p.residual_in.row(lane, t), channel, p.width, x);
+    load_channels<IsVector>(residual_row(p, lane, t), channel, p.width, x);
     if (p.hidden) {
         float hidden[kNormChannels] = {};
         load_channels<IsVector>(p.hidden.row(lane, t), channel, p.width, hidden);
@@ -104,10 +112,11 @@ __device__ __forceinline__ float add_residual(const RmsNormParams<THidden, TOut>
                                               std::int64_t first,
                                               float (&x)[Groups][kNormChannels]) {
     float hidden[Groups][kNormChannels] = {};
+    const float* const residual = residual_row(p, lane, t);
 #pragma unroll
     for (int g = 0; g < Groups; ++g) {
         const std::int64_t channel = first + g * kNormGroup;
-        load_channels<IsVector>(p.residual_in.row(lane, t), channel, p.width, x[g]);
+        load_channels<IsVector>(residual, channel, p.width, x[g]);
         if (p.hidden) {
             load_channels<IsVector>(p.hidden.row(lane, t), channel, p.width, hidden[g]);
         }

@@ -44,7 +44,8 @@ ScanGradParams<T> grad_params(const ops::SelectiveScanGrad& op) {
     p.batch = static_cast<int>(op.x.extent(0));
     p.inner = static_cast<int>(op.x.extent(2));
     p.states = static_cast<int>(op.a_log.extent(1));
-    p.tiles = static_cast<int>(ceil_div(p.length, std::int64_t{kBackTile}));
+    p.tile = back_tile(op.window > 0 ? op.window : p.length);
+    p.tiles = static_cast<int>(ceil_div(p.length, std::int64_t{p.tile}));
     p.first_carry_tile = op.dstate_in ? 0 : 1;
     p.windows = ceil_div(p.inner, kBackChannels);
     p.kept_states = kept_states_of(p.states);
@@ -80,14 +81,8 @@ void launch_carry(ops::Context& context, ScanGradParams<T>& p) {
     p.tile_delta = take_floats(context, lane_tiles * p.inner);
     const std::int64_t carried = std::int64_t{p.batch} * (p.tiles - p.first_carry_tile);
     if (carried > 0) {
-        constexpr std::size_t kBytes = sizeof(CarryShared<T>);
-        const auto kernel = selective_scan_carry_kernel<T, kWide>;
-        allow_shared(kernel, kBytes);
-        const unsigned blocks = grid_size(carried * ceil_div(p.inner, kCarryWindow));
-        for (p.first_state = 0; p.first_state < p.states; p.first_state += kBackStates) {
-            kernel<<<blocks, kCarryThreads, kBytes, stream>>>(p);
-            check_launch(kName, stream);
-        }
+        launch_scan_carry<T, kWide>(p, queue_of(context).multiprocessors(), stream);
+        check_launch(kName, stream);
     }
     const std::int64_t states = std::int64_t{p.batch} * p.inner * p.states;
     selective_scan_combine_carry_kernel<T>
@@ -98,6 +93,7 @@ void launch_carry(ops::Context& context, ScanGradParams<T>& p) {
 /// The sums of one of the parameters' gradients over tiles, [B,tiles,count].
 void add_tiles(const float* parts,
                const ops::SelectiveScanGrad& op,
+               int tile,
                std::int64_t tiles,
                std::int64_t count,
                const TensorView& out,
@@ -107,7 +103,7 @@ void add_tiles(const float* parts,
     sums.parts = parts;
     sums.lanes = op.x.extent(0);
     sums.lane_parts = tiles;
-    sums.rows = kBackTile;
+    sums.rows = tile;
     sums.count = count;
     sums.out = static_cast<double*>(out.data());
     sums.split = out.count();
@@ -144,8 +140,9 @@ void launch(ops::Context& context, const ops::SelectiveScanGrad& op) {
             p, lane_rows<T>(op.db), lane_rows<T>(op.dc));
         check_launch(kName, stream);
     }
-    add_tiles(p.a_parts, op, p.tiles, states, op.da_log, {}, stream);
-    add_tiles(p.de_parts, op, p.tiles, std::int64_t{2} * p.inner, op.dd, op.ddt_bias, stream);
+    add_tiles(p.a_parts, op, p.tile, p.tiles, states, op.da_log, {}, stream);
+    add_tiles(p.de_parts, op, p.tile, p.tiles, std::int64_t{2} * p.inner, op.dd, op.ddt_bias,
+              stream);
 }
 
 }  // namespace
@@ -155,7 +152,7 @@ std::int64_t selective_scan_backward_scratch_bytes(std::int64_t batch,
                                                    std::int64_t length,
                                                    std::int64_t inner,
                                                    std::int64_t state) {
-    const std::int64_t tiles = checked_mul(batch, ceil_div(length, std::int64_t{kBackTile}));
+    const std::int64_t tiles = checked_mul(batch, ceil_div(length, std::int64_t{kShortBackTile}));
     const std::int64_t stages = checked_mul(batch, ceil_div(length, std::int64_t{kBackStage}));
     const std::int64_t windows = ceil_div(inner, std::int64_t{kBackChannels});
     const std::int64_t parts =

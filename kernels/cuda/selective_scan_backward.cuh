@@ -4,7 +4,7 @@
 // B lanes, T positions, E channels, N states.
 //
 // The forward pass has kept the state before every kKept-th position. A block owns a tile of
-// kBackTile positions and kBackChannels channels and walks it from right to left, kBackStage
+// p.tile positions and kBackChannels channels and walks it from right to left, kBackStage
 // positions at a time:
 //   1. every thread turns eight neighbouring channels of one row of x, dt_raw, z, dy into delta,
 //      delta·x and the gradient of the ungated output (f32, shared memory);
@@ -52,8 +52,8 @@ __global__ void __launch_bounds__(kBackThreads, sizeof(T) == 2 ? 2 : 1)
     const int warp = tid / 32;
     const int lane = tid % 32;
     const bool gate = p.z.data != nullptr;
-    const std::int64_t begin = static_cast<std::int64_t>(tile) * kBackTile;
-    const int rows = static_cast<int>(min(p.length - begin, static_cast<std::int64_t>(kBackTile)));
+    const std::int64_t begin = static_cast<std::int64_t>(tile) * p.tile;
+    const int rows = static_cast<int>(min(p.length - begin, static_cast<std::int64_t>(p.tile)));
     // The lane's positions in the tile; rows from here on are zero.
     const int count = static_cast<int>(
         max(static_cast<std::int64_t>(0),

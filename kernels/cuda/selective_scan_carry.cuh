@@ -13,7 +13,7 @@
 
 namespace mambase::cuda {
 
-constexpr int kCarryThreads = 128;
+constexpr int kCarryThreads = 128;               // that have all states of their channels
 constexpr int kCarryBlocks = 4;                  // a multiprocessor
 constexpr int kCarryWindow = 2 * kCarryThreads;  // channels of a block
 constexpr int kCarryGroup = 4;                   // states that are cut off together
@@ -21,7 +21,7 @@ constexpr int kCarryGroups = kBackStates / kCarryGroup;
 constexpr int kCarryStep = 4;  // positions between two looks at what is cut off
 constexpr int kCarryRing = 4;  // stages in shared memory
 
-template <class T>
+template <class T, int kParts>
 struct CarryShared {
     static constexpr int kStage = 16 / static_cast<int>(sizeof(T));  // positions: 13 KB a stage
     T dy[kCarryRing][kStage][kCarryWindow];
@@ -29,51 +29,71 @@ struct CarryShared {
     T z[kCarryRing][kStage][kCarryWindow];
     float c[kCarryRing][kStage][kBackStates];
     std::uint64_t arrived[kCarryRing];  // bulk copies
+    // Where the states are dealt out: what they share of a stage, by channel of a thread, and
+    // which channels count, of two stages.
+    static constexpr int kDealt = kParts > 1 ? kStage : 1;
+    float delta[kDealt][2][kCarryThreads];
+    float gated_dy[kDealt][2][kCarryThreads];
+    unsigned alive[2][kParts][kCarryThreads / kWarp];
 };
 
 /// A block owns a tile of kCarryWindow channels and ranks them by dt_bias: 32 neighbours in rank
 /// forget at about the same pace and stop together. A thread has one channel of the slow half and
 /// one of the fast half, the slowest with the fastest, so that no warp has much more to do.
-template <class T, bool kVector>
-__global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
+///
+/// With kParts of 4 the states of a channel are dealt to four threads, a group each: more work in
+/// all, done in less time where there are few tiles. The bits are the same.
+template <class T, bool kVector, int kParts>
+__global__ void __launch_bounds__(kCarryThreads* kParts, kCarryBlocks / kParts)
     selective_scan_carry_kernel(const ScanGradParams<T> p) {
+    constexpr int kThreads = kCarryThreads * kParts;
+    constexpr int kGroups = kCarryGroups / kParts;  // of a thread
+    constexpr int kStates = kGroups * kCarryGroup;
     constexpr int kPerWord = 16 / static_cast<int>(sizeof(T));
-    constexpr int kStage = CarryShared<T>::kStage;
-    constexpr int kStages = kBackTile / kStage;
+    using Shared = CarryShared<T, kParts>;
+    constexpr int kStage = Shared::kStage;
+    const int stages = p.tile / kStage;
     extern __shared__ __align__(16) unsigned char shared[];
-    CarryShared<T>& sh = *reinterpret_cast<CarryShared<T>*>(shared);
+    Shared& sh = *reinterpret_cast<Shared*>(shared);
     const int tid = static_cast<int>(threadIdx.x);
+    const int part = kParts > 1 ? tid / kCarryThreads : 0;
+    // Warps of one number share a scheduler, so the parts of the slowest channels go to different
+    // numbers.
+    constexpr int kSets = kCarryThreads / kWarp;
+    const int channel_set = (tid / kWarp + part) % kSets;
+    const int own = channel_set * kWarp + tid % kWarp;
+    const int first_state = p.first_state + part * kStates;
     const int windows = (p.inner + kCarryWindow - 1) / kCarryWindow;
     const int window = static_cast<int>(blockIdx.x) % windows * kCarryWindow;
     const int lane_tile = static_cast<int>(blockIdx.x) / windows;
     const int tile = lane_tile % (p.tiles - p.first_carry_tile) + p.first_carry_tile;
     const int b = lane_tile / (p.tiles - p.first_carry_tile);
     const int channels = min(kCarryWindow, p.inner - window);
-    const std::int64_t begin = static_cast<std::int64_t>(tile) * kBackTile;
+    const std::int64_t begin = static_cast<std::int64_t>(tile) * p.tile;
     const int count = static_cast<int>(
         max(static_cast<std::int64_t>(0),
-            min(valid_length(p.valid, b, p.length) - begin, static_cast<std::int64_t>(kBackTile))));
+            min(valid_length(p.valid, b, p.length) - begin, static_cast<std::int64_t>(p.tile))));
     float* const key = reinterpret_cast<float*>(shared);
     short* const order = reinterpret_cast<short*>(key + kCarryWindow);
     rank_channels(p.dt_bias + window, channels, key, order);
     bool mine[2];
     int channel[2];
     float bias[2];
-    float a2[2][kBackStates];
-    float sum[2][kBackStates] = {};
+    float a2[2][kStates];
+    float sum[2][kStates] = {};
     float elapsed[2] = {};  // Σ delta
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-        const int rank = paired_rank(k);
+        const int rank = paired_rank(k, own, kCarryThreads);
         mine[k] = rank < channels;
         channel[k] = mine[k] ? order[rank] : 0;
         bias[k] = key[channel[k]];
 #pragma unroll
-        for (int n = 0; n < kBackStates; ++n) {
+        for (int n = 0; n < kStates; ++n) {
             a2[k][n] =
-                mine[k] && p.first_state + n < p.states
+                mine[k] && first_state + n < p.states
                     ? -expf(p.a_log[static_cast<std::int64_t>(window + channel[k]) * p.states +
-                                    p.first_state + n]) *
+                                    first_state + n]) *
                           kLog2e
                     : -1e30F;
         }
@@ -88,17 +108,16 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
         const int stride = static_cast<int>(tensor.row_stride);
         if constexpr (kVector) {
             constexpr int kWords = kCarryWindow / kPerWord;  // of a row
-            constexpr int kRows = kCarryThreads / kWords;    // of one pass of the block
+            constexpr int kRows = kThreads / kWords;         // of one pass of the block
             const int column = tid % kWords * kPerWord;
 #pragma unroll
-            for (int k = 0; k < kStage / kRows; ++k) {
-                const int row = tid / kWords + k * kRows;
+            for (int row = tid / kWords; row < kStage; row += kRows) {
                 if (column < channels && first + row < count) {
                     copy_async_16(&to[row][column], from + (first + row) * stride + column);
                 }
             }
         } else {
-            for (int i = tid; i < channels; i += kCarryThreads) {
+            for (int i = tid; i < channels; i += kThreads) {
                 for (int row = 0; row < kStage && first + row < count; ++row) {
                     to[row][i] = from[(first + row) * stride + i];
                 }
@@ -163,7 +182,7 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
         p.segment != nullptr ? p.segment + b * p.segment_stride + begin : nullptr;
     bool stop = false;         // a border: nothing from its right passes
     T next_c[kCarryRing - 2];  // of the stages after the next one
-    static_assert(kStages >= kCarryRing);
+    static_assert(kShortBackTile / kStage >= kCarryRing);
     for (int stage = 0; stage + 1 < kCarryRing; ++stage) {
         fetch(stage);
         copy_async_commit();
@@ -174,12 +193,12 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
         next_c[i] = load_c((i + 1) * kStage);
     }
     int waited = 0;  // stages
-    for (int stage = 0; stage < kStages; ++stage) {
+    for (int stage = 0; stage < stages; ++stage) {
         unsigned live[2] = {};  // groups of states that still count, for the whole warp
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
 #pragma unroll
-            for (int j = 0; j < kCarryGroups; ++j) {
+            for (int j = 0; j < kGroups; ++j) {
                 const float* const a = &a2[k][j * kCarryGroup];
                 const float slowest = fmaxf(fmaxf(a[0], a[1]), fmaxf(a[2], a[3]));
                 live[k] |= __any_sync(0xffffffffU, elapsed[k] * slowest > -vanished<T>() &&
@@ -187,6 +206,10 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
                                ? 1U << j
                                : 0U;
             }
+        }
+        if (kParts > 1 && tid % kWarp == 0) {
+            sh.alive[stage % 2][part][channel_set] =
+                (live[0] != 0 ? 1U : 0U) | (live[1] != 0 ? 2U : 0U);
         }
         if constexpr (kBulk) {
             bulk_wait(&sh.arrived[stage % kCarryRing], stage / kCarryRing % 2);
@@ -197,8 +220,13 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
         if (__syncthreads_or((live[0] | live[1]) != 0 ? 1 : 0) == 0) {
             break;
         }
+        bool any[2] = {live[0] != 0, live[1] != 0};  // Σ delta goes on for all states of a channel
+        for (int i = 0; kParts > 1 && i < kParts; ++i) {
+            any[0] |= (sh.alive[stage % 2][i][channel_set] & 1U) != 0;
+            any[1] |= (sh.alive[stage % 2][i][channel_set] & 2U) != 0;
+        }
         const int first = stage * kStage;
-        if (stage + kCarryRing - 1 < kStages) {
+        if (stage + kCarryRing - 1 < stages) {
             fetch(stage + kCarryRing - 1);
         }
         copy_async_commit();
@@ -214,7 +242,7 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
         }
         if (steps < kStage) {  // rows that are not there are inert
             for (int i = max(steps, 0) * kCarryWindow + tid; i < kStage * kCarryWindow;
-                 i += kCarryThreads) {
+                 i += kThreads) {
                 (&sh.dy[stage % kCarryRing][0][0])[i] = static_cast<T>(0.0F);
                 (&sh.dt[stage % kCarryRing][0][0])[i] = static_cast<T>(__int_as_float(0xff800000));
                 (&sh.z[stage % kCarryRing][0][0])[i] = static_cast<T>(0.0F);
@@ -223,9 +251,34 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
             __syncthreads();
         }
         const auto& cs = sh.c[stage % kCarryRing];
+        const auto delta_of = [&](int k, int i) {
+            const int at = i * kCarryWindow + channel[k];
+            return grad_softplus<T>(to_float((&sh.dt[stage % kCarryRing][0][0])[at]) + bias[k]);
+        };
+        const auto gated_dy_of = [&](int k, int i) {
+            const int at = i * kCarryWindow + channel[k];
+            const float dy = to_float((&sh.dy[stage % kCarryRing][0][0])[at]);
+            if (!gate) {
+                return dy;
+            }
+            const float z = to_float((&sh.z[stage % kCarryRing][0][0])[at]);
+            return dy * (z * sigmoid(z));
+        };
+        if constexpr (kParts > 1) {
+#pragma unroll
+            for (int k = 0; k < 2; ++k) {
+#pragma unroll
+                for (int i = 0; any[k] && i < kStage / kParts; ++i) {
+                    const int row = part * (kStage / kParts) + i;
+                    sh.delta[row][k][own] = delta_of(k, row);
+                    sh.gated_dy[row][k][own] = gated_dy_of(k, row);
+                }
+            }
+            __syncthreads();
+        }
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
-            if (live[k] == 0) {
+            if (!any[k]) {
                 continue;
             }
 #pragma unroll 1
@@ -234,25 +287,19 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
                 float dy[kCarryStep];
 #pragma unroll
                 for (int i = 0; i < kCarryStep; ++i) {
-                    const int at = (i0 + i) * kCarryWindow + channel[k];
-                    dy[i] = to_float((&sh.dy[stage % kCarryRing][0][0])[at]);
-                    if (gate) {
-                        const float z = to_float((&sh.z[stage % kCarryRing][0][0])[at]);
-                        dy[i] *= z * sigmoid(z);
-                    }
-                    elapsed[k] += grad_softplus<T>(
-                        to_float((&sh.dt[stage % kCarryRing][0][0])[at]) + bias[k]);
+                    dy[i] = kParts > 1 ? sh.gated_dy[i0 + i][k][own] : gated_dy_of(k, i0 + i);
+                    elapsed[k] += kParts > 1 ? sh.delta[i0 + i][k][own] : delta_of(k, i0 + i);
                     until[i] = elapsed[k];
                 }
 #pragma unroll
-                for (int j = 0; j < kCarryGroups; ++j) {
+                for (int j = 0; j < kGroups; ++j) {
                     if ((live[k] >> j & 1U) == 0) {
                         continue;
                     }
 #pragma unroll
                     for (int i = 0; i < kCarryStep; ++i) {
-                        const float4 c4 =
-                            *reinterpret_cast<const float4*>(&cs[i0 + i][j * kCarryGroup]);
+                        const float4 c4 = *reinterpret_cast<const float4*>(
+                            &cs[i0 + i][part * kStates + j * kCarryGroup]);
                         const float c[kCarryGroup] = {c4.x, c4.y, c4.z, c4.w};
 #pragma unroll
                         for (int n = 0; n < kCarryGroup; ++n) {
@@ -273,7 +320,7 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
     }
     // What is under way when the block stops early has to land before its memory is another's.
     if constexpr (kBulk) {
-        const int fetched = min(kStages, waited + kCarryRing - 2);
+        const int fetched = min(stages, waited + kCarryRing - 2);
         for (int stage = waited; stage < fetched; ++stage) {
             bulk_wait(&sh.arrived[stage % kCarryRing], stage / kCarryRing % 2);
         }
@@ -283,11 +330,13 @@ __global__ void __launch_bounds__(kCarryThreads, kCarryBlocks)
         if (mine[k]) {
             const std::int64_t at =
                 (static_cast<std::int64_t>(b) * p.tiles + tile) * p.inner + window + channel[k];
-            p.tile_delta[at] = stop ? 1e30F : elapsed[k];
+            if (part == 0) {
+                p.tile_delta[at] = stop ? 1e30F : elapsed[k];
+            }
 #pragma unroll
-            for (int n = 0; n < kBackStates; ++n) {
-                if (p.first_state + n < p.states) {
-                    p.tile_dstate[at * p.states + p.first_state + n] = sum[k][n];
+            for (int n = 0; n < kStates; ++n) {
+                if (first_state + n < p.states) {
+                    p.tile_dstate[at * p.states + first_state + n] = sum[k][n];
                 }
             }
         }
@@ -330,6 +379,29 @@ __global__ void __launch_bounds__(256)
     }
     if (p.dstate_in != nullptr) {
         p.dstate_in[b * lane_states + en] = carry;
+    }
+}
+
+template <class T, bool kVector, int kParts>
+void launch_scan_carry_parts(ScanGradParams<T>& p, std::int64_t blocks, cudaStream_t stream) {
+    const auto kernel = selective_scan_carry_kernel<T, kVector, kParts>;
+    constexpr int kBytes = static_cast<int>(sizeof(CarryShared<T, kParts>));
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+    for (p.first_state = 0; p.first_state < p.states; p.first_state += kBackStates) {
+        kernel<<<static_cast<unsigned>(blocks), kCarryThreads * kParts, kBytes, stream>>>(p);
+    }
+}
+
+/// The tiles' own parts, of those that something reads.
+template <class T, bool kVector>
+void launch_scan_carry(ScanGradParams<T>& p, int multiprocessors, cudaStream_t stream) {
+    const std::int64_t tiles = std::int64_t{p.batch} * (p.tiles - p.first_carry_tile);
+    const std::int64_t blocks = tiles * ((p.inner + kCarryWindow - 1) / kCarryWindow);
+    // Up to two blocks a multiprocessor the time is that of one thread.
+    if (blocks <= std::int64_t{2} * multiprocessors) {
+        launch_scan_carry_parts<T, kVector, kCarryGroups>(p, blocks, stream);
+    } else {
+        launch_scan_carry_parts<T, kVector, 1>(p, blocks, stream);
     }
 }
 

@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
     float sum[kChannels];
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
-        const int rank = paired_rank(k);
+        const int rank = paired_rank(k, thread, threads);
         mine[k] = rank < channels;
         // Who has no channel reads a column that nobody writes.
         column[k] = mine[k] ? order[rank] : rank;

@@ -11,7 +11,14 @@
 
 namespace mambase::cuda {
 
-constexpr int kBackTile = 2048;  // positions of a block
+/// Positions of a block. Windows up to kShortWindow, of which few are computed together, are cut
+/// shorter, to have enough blocks for the card.
+constexpr int kBackTile = 4096;
+constexpr int kShortBackTile = 2048;
+constexpr std::int64_t kShortWindow = 8192;
+constexpr int back_tile(std::int64_t window) {
+    return window > kShortWindow ? kBackTile : kShortBackTile;
+}
 constexpr int kBackStates = 16;  // states of one pass
 constexpr int kBackChannels = 64;
 constexpr int kBackThreads = 128;
@@ -47,7 +54,8 @@ struct ScanGradParams {
     int batch;
     int inner;
     int states;
-    int tiles;             // ceil(T / kBackTile)
+    int tile;              // back_tile() of the window that this is a part of
+    int tiles;             // ceil(T / tile)
     int first_carry_tile;  // 0 where dstate_in is asked for, else 1: nothing reads the first's part
     int windows;           // ceil(E / kBackChannels)
     int first_state;       // of this pass

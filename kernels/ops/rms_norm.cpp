@@ -8,9 +8,13 @@ using detail::Layout;
 
 void check(const RmsNorm& op) {
     constexpr const char* op_name = "rms_norm";
-    detail::require_rank(op_name, "residual_in", op.residual_in, 3);
-    const Shape shape = op.residual_in.shape();
-    detail::require_tensor(op_name, "residual_in", op.residual_in, DType::f32, shape, Layout::rows);
+    detail::require_rank(op_name, "y", op.y, 3);
+    const Shape shape = op.y.shape();
+    detail::require_rank(op_name, "residual_in", op.residual_in, op.ids ? 2 : 3);
+    detail::require_tensor(op_name, "residual_in", op.residual_in, DType::f32,
+                           op.ids ? Shape{op.residual_in.extent(0), shape[2]} : shape,
+                           Layout::rows);
+    detail::optional_tensor(op_name, "ids", op.ids, DType::u8, {shape[0], shape[1]}, Layout::rows);
     detail::optional_tensor(op_name, "hidden", op.hidden,
                             detail::require_activation_type(op_name, "hidden", op.hidden), shape,
                             Layout::rows);

@@ -10,7 +10,8 @@ namespace mambase::ops {
 /// Mamba 1.4)
 struct RmsNorm {
     ConstTensorView hidden;       // [B,T,D] f32 or bf16, optional: what the mixer before has added
-    ConstTensorView residual_in;  // [B,T,D] f32
+    ConstTensorView residual_in;  // [B,T,D] f32; with ids [V,D]: row t is that of ids[t]
+    ConstTensorView ids = {};     // [B,T]   u8, each below V, optional
     ConstTensorView weight;       // [D]     f32
     float eps = 1e-5F;
     TensorView residual_out;  // [B,T,D] f32, optional, may alias residual_in

@@ -68,7 +68,7 @@ Tensor::Tensor(Allocator& allocator, DType dtype, const Shape& shape, std::strin
 
 TensorView StepMemory::take(DType dtype, const Shape& shape) {
     const std::int64_t bytes =
-        std::max(round_up(checked_mul(shape.count(), size_of(dtype)), kAlignment), kAlignment);
+        std::max(round_up(checked_mul(shape.count(), size_of(dtype)), kRounding), kRounding);
     while (current_ < blocks_.size() &&
            blocks_[current_].used + bytes > blocks_[current_].buffer.bytes()) {
         ++current_;

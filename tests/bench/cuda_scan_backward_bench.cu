@@ -124,7 +124,7 @@ void upload(V* to, const std::vector<V>& from) {
 template <class T>
 struct Problem {
     Case c;
-    int en, be, windows, tiles, kept_states, row, bc_row;
+    int en, be, windows, tile, tiles, kept_states, row, bc_row;
     std::int64_t rows, stages, chunk_begin = 0;
     T *x, *dt, *z, *bc, *dy, *dx, *ddt, *dz, *dbc;
     float *a_log, *d, *bias, *state_in, *dstate_out, *dstate_in, *kept, *tile_dstate, *tile_delta,
@@ -147,7 +147,8 @@ struct Problem {
         row = c.E + c.pad;
         bc_row = 2 * c.N + c.pad;
         windows = (c.E + kBackChannels - 1) / kBackChannels;
-        tiles = static_cast<int>((c.T + kBackTile - 1) / kBackTile);
+        tile = back_tile(c.T);
+        tiles = static_cast<int>((c.T + tile - 1) / tile);
         kept_states = (c.N + kBackStates - 1) / kBackStates * kBackStates;
         stages = (c.T + kBackStage - 1) / kBackStage;
         for (T** p : {&x, &dt, &z, &dy, &dx, &ddt, &dz}) {
@@ -263,7 +264,8 @@ struct Problem {
         g.state_sums = state_sums;
         g.batch = static_cast<int>(c.B);
         g.stages = (n + kBackStage - 1) / kBackStage;
-        g.tiles = static_cast<int>((n + kBackTile - 1) / kBackTile);
+        g.tile = tile;
+        g.tiles = static_cast<int>((n + tile - 1) / tile);
         g.first_carry_tile = g.dstate_in != nullptr ? 0 : 1;
         g.windows = windows;
         g.kept_states = kept_states;
@@ -287,18 +289,13 @@ struct Problem {
             return static_cast<unsigned>((n + by - 1) / by);
         };
         const auto is = [&](int one) { return part == 0 || part == one; };
-        TRY(cudaFuncSetAttribute((selective_scan_carry_kernel<T, kVector>),
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 sizeof(CarryShared<T>)));
         TRY(cudaFuncSetAttribute((selective_scan_backward_kernel<T, kVector>),
                                  cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  sizeof(BackShared<T>)));
-        const int carried = g.tiles - g.first_carry_tile;
-        for (g.first_state = 0; g.first_state < c.N && carried > 0 && is(1);
-             g.first_state += kBackStates) {
-            selective_scan_carry_kernel<T, kVector>
-                <<<static_cast<unsigned>(c.B * carried) * blocks(c.E, kCarryWindow), kCarryThreads,
-                   sizeof(CarryShared<T>)>>>(g);
+        if (g.tiles > g.first_carry_tile && is(1)) {
+            int multiprocessors = 0;
+            TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0));
+            launch_scan_carry<T, kVector>(g, multiprocessors, nullptr);
         }
         if (g.tiles == 1 && g.dstate_in == nullptr) {
             g.tile_dstate = const_cast<float*>(g.dstate_out);
@@ -322,7 +319,7 @@ struct Problem {
             PartSums sums{};
             sums.lanes = c.B;
             sums.lane_parts = g.tiles;
-            sums.rows = kBackTile;
+            sums.rows = tile;
             sums.parts = a_parts;
             sums.count = en;
             sums.out = gradients;

@@ -1,5 +1,6 @@
 #include "kernels/ops/rms_norm.hpp"
 #include "tests/parity/errors.hpp"
+#include "tests/support/reference/embedding.hpp"
 #include "tests/support/reference/rms_norm.hpp"
 #include "tests/support/tensor_tools.hpp"
 
@@ -207,6 +208,33 @@ TEST_CASE("rms_norm needs no residual_out") {
         op.y = without.y.view();
         ops::rms_norm_forward(run.context(), op);
         CHECK(same_bits(without.y.view(), with.y.view()));
+    }
+}
+
+TEST_CASE("rms_norm picks rows of a table by ids as if they had been looked up") {
+    const Case c = GENERATE(Case{2, 5, 40, true}, Case{2, 65, 7, false}, Case{1, 3, 4100, true});
+    constexpr std::int64_t kEntries = 4;
+    const Tensor table = normal_tensor({kEntries, c.width}, 1, 9);
+    const Tensor ids = random_ids(DType::u8, {c.batch, c.length}, kEntries, 1, 10);
+    for (const Backend& backend : tested_backends()) {
+        INFO(replay_line(backend, c.text()));
+        Run run(backend);
+        Lab plain(c);
+        copy_from(plain.residual.view(),
+                  reference::embedding(to_array(ids.view()), to_array(table.view())));
+        plain.forward(run, 0, c.length);
+        Lab picked(c);
+        ops::RmsNorm op;
+        op.hidden = c.has_hidden ? picked.hidden.view() : TensorView();
+        op.residual_in = table.view();
+        op.ids = ids.view();
+        op.weight = picked.weight.view();
+        op.eps = kEps;
+        op.residual_out = picked.residual_out.view();
+        op.y = picked.y.view();
+        ops::rms_norm_forward(run.context(), op);
+        CHECK(same_bits(picked.y.view(), plain.y.view()));
+        CHECK(same_bits(picked.residual_out.view(), plain.residual_out.view()));
     }
 }
 

@@ -51,7 +51,7 @@ void each_field(ops::LinearGrad& op, const Use& use) {
 template <class Use>
 void each_field(ops::RmsNorm& op, const Use& use) {
     use(kActivation, op.hidden, op.y);
-    use(kOther, op.residual_in, op.weight, op.residual_out, op.rstd);
+    use(kOther, op.residual_in, op.ids, op.weight, op.residual_out, op.rstd);
 }
 template <class Use>
 void each_field(ops::RmsNormGrad& op, const Use& use) {

@@ -19,6 +19,7 @@ struct RowSpan {
 struct RmsNormRows {
     std::int64_t rows, width;
     RowSpan<const float> hidden, residual_in;
+    const std::uint8_t* ids;  // [rows], optional: which row of residual_in
     const float* weight;
     float eps;
     RowSpan<float> residual_out, y;

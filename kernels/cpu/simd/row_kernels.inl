@@ -32,7 +32,8 @@ template <class Body>
 
 void rms_norm(const RmsNormRows& task) {
     for (std::int64_t row = 0; row < task.rows; ++row) {
-        const float* const residual = task.residual_in.data + row * task.residual_in.stride;
+        const std::int64_t from = task.ids != nullptr ? task.ids[row] : row;
+        const float* const residual = task.residual_in.data + from * task.residual_in.stride;
         const float* const hidden = task.hidden.data + row * task.hidden.stride;
         float* const out = task.residual_out.data + row * task.residual_out.stride;
         const bool adds = task.hidden.data != nullptr;

@@ -26,12 +26,10 @@ __device__ __forceinline__ void rank_channels(const float* from,
     __syncthreads();
 }
 
-/// The rank that a thread takes as its first or second channel: its own of the slow half, and of
-/// the fast half the mirrored warp's, so that no warp has much more to do than another.
-__device__ __forceinline__ int paired_rank(int k) {
-    const int thread = static_cast<int>(threadIdx.x);
-    const int warps = static_cast<int>(blockDim.x) / 32;
-    return k == 0 ? thread : (2 * warps - 1 - thread / 32) * 32 + thread % 32;
+/// The rank that one of `threads` takes as its first or second channel: its own of the slow half,
+/// and of the fast half the mirrored warp's, so that no warp has much more to do than another.
+__device__ __forceinline__ int paired_rank(int k, int thread, int threads) {
+    return k == 0 ? thread : (2 * (threads / 32) - 1 - thread / 32) * 32 + thread % 32;
 }
 
 }  // namespace mambase::cuda

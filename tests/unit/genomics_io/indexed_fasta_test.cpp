@@ -1,5 +1,6 @@
 #include "genomics_io/indexed_fasta.hpp"
 
+#include "base/text.hpp"
 #include "genomics_io/alphabet.hpp"
 #include "genomics_io/open.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -331,4 +332,29 @@ TEST_CASE("a .gzi that does not fit never gives other bases") {
         REQUIRE((message == "no error" || message.substr(0, 8) == "format: "));
         REQUIRE((got == reversed(records[3].bases)));
     }
+}
+
+TEST_CASE("a path may name its index") {
+    const test::TempDir dir;
+    const std::string path = dir.file("in.fa.gz");
+    const std::vector<test::Record> records = some_records();
+    test::write_as(path, test::fasta_text(records), "w");
+    open_quietly(path);
+    std::filesystem::create_directory(dir.file("elsewhere"));
+    for (const char* const suffix : {".fai", ".gzi"}) {
+        std::filesystem::rename(path + suffix, dir.file(concat("elsewhere/x", suffix)));
+    }
+    const std::string named = path + "##idx##" + dir.file("elsewhere/x.fai");
+    CHECK(can_be_indexed(named));
+    const IndexedFasta fasta = open_quietly(named);
+    CHECK(fasta.path() == path);
+    CHECK(test::collect(*fasta.read(3, 0, fasta.contigs()[3].length, Strand::reverse))[0].bases ==
+          reversed(records[3].bases));
+    CHECK_FALSE(exists(path + ".fai"));  // nothing was built
+    CHECK_FALSE(exists(path + ".gzi"));
+    const auto source = open_sequences(named, {});
+    CHECK(test::collect(*source) == records);
+    CHECK(source->path() == path);
+    CHECK_THAT(test::error_of([&] { open_quietly(path + "##idx##" + dir.file("none.fai")); }),
+               Catch::StartsWith("not_found: " + dir.file("none.fai")));
 }

@@ -86,6 +86,17 @@ TEST_CASE("BED is read as it is: 0-based, plain or packed, headers skipped") {
     }
 }
 
+TEST_CASE("intervals of BED have the names of its fourth column, or their own") {
+    const test::TempDir dir;
+    write_text(dir.file("in.bed"),
+               "chr1\t10\t20\tgene A\t0\nchr1\t10\t20\t.\n2 0 500\nchr1\t1\t2\t\n");
+    std::vector<std::string> names;
+    for (const NamedRegion& named : read_named_bed(dir.file("in.bed"), contigs())) {
+        names.push_back(named.name);
+    }
+    CHECK(names == std::vector<std::string>{"gene A", "chr1:11-20", "2:1-100", "chr1:2-2"});
+}
+
 TEST_CASE("a bad line of BED is told with its number") {
     const test::TempDir dir;
     const std::string path = dir.file("in.bed");

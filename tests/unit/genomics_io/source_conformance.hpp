@@ -44,7 +44,7 @@ inline std::vector<Record> collect(io::SequenceSource& source, std::int64_t star
 
 /// `read(path)` of a named pipe that brings `content` in small writes.
 template <class Read>
-std::vector<Record> read_pipe(const std::string& content, const Read& read) {
+auto read_pipe(const std::string& content, const Read& read) {
     const TempDir dir;
     const std::string path = dir.file("pipe");
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);

@@ -68,6 +68,17 @@ TEST_CASE("a store refuses what it cannot hold apart") {
               ": record 0 (p): 'E' is not a nucleotide code (is this protein?), at p:4-4");
 }
 
+TEST_CASE("a store holds reads, whose names may come again") {
+    const test::TempDir dir;
+    write_text(dir.file("a.fq"), "@x\nAC\n+\nII\n@x\nACG\n+\nIII\n");
+    TokenStore store(dna());
+    store.add(dir.file("a.fq"), {});
+    store.add(dir.file("a.fq"), {});
+    REQUIRE(store.contigs().size() == 4);
+    CHECK(store.find("x") == 0);
+    CHECK(store.names()[3].length == 3);
+}
+
 TEST_CASE("sampled windows lie in one run and one interval, and every start comes up") {
     std::mt19937 random(1);
     const TokenStore store = store_of(
@@ -120,6 +131,37 @@ TEST_CASE("sampled windows lie in one run and one interval, and every start come
         CHECK(count < 280);
     }
     CHECK(std::abs(reverse - draws / 2) < draws / 20);
+}
+
+TEST_CASE("the window after a window begins where its inputs end") {
+    const TokenStore store = store_of({{"a", "ACGTACGTACNNNNACGTACGTACGT"}, {"b", "ACGTACGT"}}, 4);
+    const SampleWindows windows(store, {{0, 0, 26}, {1, 0, 8}}, 3);
+    const auto start_after = [&](std::int64_t contig, std::int64_t start, Strand strand) {
+        const auto next = windows.after({contig, start, strand});
+        return next ? next->start : -1;
+    };
+    CHECK(start_after(0, 0, Strand::forward) == 3);
+    CHECK(start_after(0, 3, Strand::forward) == 6);
+    CHECK(start_after(0, 6, Strand::forward) == -1);  // 9 … 12 would reach into the gap
+    CHECK(start_after(0, 4, Strand::forward) == -1);
+    CHECK(start_after(0, 19, Strand::forward) == 22);
+    CHECK(start_after(0, 22, Strand::forward) == -1);
+    CHECK(start_after(0, 22, Strand::reverse) == 19);
+    CHECK(start_after(0, 16, Strand::reverse) == -1);
+    CHECK(start_after(0, 3, Strand::reverse) == 0);
+    CHECK(start_after(1, 0, Strand::forward) == 3);
+    CHECK(start_after(1, 0, Strand::reverse) == -1);
+    CHECK(start_after(0, 12, Strand::forward) == -1);  // no window at all
+    CHECK_FALSE(windows.after({-1, 0, Strand::forward}));
+    // The next window's first input is the last target of the one before, on either strand.
+    std::vector<std::uint8_t> codes(4);
+    std::vector<std::uint8_t> next(4);
+    for (const SampledWindow& window :
+         {SampledWindow{0, 14, Strand::forward}, SampledWindow{0, 21, Strand::reverse}}) {
+        windows.read(window, codes);
+        windows.read(*windows.after(window), next);
+        CHECK(codes.back() == next.front());
+    }
 }
 
 TEST_CASE("a window needs its context and one base more") {

@@ -63,6 +63,8 @@ TEST_CASE("out of memory names bytes and label") {
 }
 #endif
 
+constexpr std::int64_t kRounding = StepMemory::kRounding;
+
 TEST_CASE("step memory is taken in order and given back by scope") {
     CountingAllocator allocator;
     StepMemory memory(allocator);
@@ -70,18 +72,18 @@ TEST_CASE("step memory is taken in order and given back by scope") {
         const StepMemory::Scope outer(memory);
         const TensorView a = memory.take(DType::f32, {3});
         CHECK(is_aligned(a.data()));
-        CHECK(memory.in_use() == 64);
+        CHECK(memory.in_use() == kRounding);
         void* inner_data = nullptr;
         {
             const StepMemory::Scope inner(memory);
             inner_data = memory.take(DType::f64, {100}).data();
-            CHECK(memory.in_use() == 64 + 832);
+            CHECK(memory.in_use() == kRounding + 1024);
         }
-        CHECK(memory.in_use() == 64);
+        CHECK(memory.in_use() == kRounding);
         CHECK(memory.take(DType::u8, {1}).data() == inner_data);
     }
     CHECK(memory.in_use() == 0);
-    CHECK(memory.high_water() == 64 + 832);
+    CHECK(memory.high_water() == kRounding + 1024);
 }
 
 TEST_CASE("step memory that has outgrown its block becomes one block, then it allocates no more") {
@@ -124,7 +126,7 @@ TEST_CASE("step memory that could not grow is still usable") {
     memory.take(DType::u8, {100});
     allocator.fail_at(1);
     CHECK_THROWS_AS(memory.take(DType::u8, {std::int64_t{8} << 20}), Error);
-    CHECK(memory.in_use() == 128);
+    CHECK(memory.in_use() == kRounding);
     memory.take(DType::u8, {100});
-    CHECK(memory.in_use() == 256);
+    CHECK(memory.in_use() == 2 * kRounding);
 }

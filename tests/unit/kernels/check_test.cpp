@@ -75,7 +75,7 @@ TEST_CASE("linear names the field that does not fit") {
     CHECK_THAT(complaint(grad), Contains("dx is [2, 3, 5]"));
 }
 
-TEST_CASE("rms_norm wants a place for the sum only where there is one") {
+TEST_CASE("rms_norm wants rows, or a table that ids pick rows of") {
     Tensors t;
     ops::RmsNorm op;
     op.residual_in = t.x.view();
@@ -83,7 +83,9 @@ TEST_CASE("rms_norm wants a place for the sum only where there is one") {
     op.y = t.x.view();
     CHECK(complaint(op) == "no complaint");
     op.hidden = t.x.view();
-    CHECK(complaint(op) == "rms_norm: residual_out is missing");
+    CHECK(complaint(op) == "no complaint");
+    op.ids = t.ids.view();
+    CHECK_THAT(complaint(op), Contains("residual_in"));
     ops::RmsNormGrad grad;
     grad.residual_out = t.x.view();
     grad.weight = t.scale.view();

@@ -63,6 +63,28 @@ TEST_CASE("states: a lane is reset alone, a snapshot brings all back") {
     CHECK_FALSE(error_of([] { StateBank(small_config(), 0, host_queue()); }).empty());
 }
 
+TEST_CASE("states: a lane goes on from a lane of another bank") {
+    StateBank from(small_config(), 2, host_queue());
+    StateBank bank(small_config(), 3, host_queue());
+    fill(bank.values(), 7.0F);
+    for (std::int64_t layer = 0; layer < 3; ++layer) {
+        fill(from.conv(layer).slice(0, 1, 2), 1.0F + static_cast<float>(layer));
+        fill(from.ssm(layer).slice(0, 1, 2), 10.0F + static_cast<float>(layer));
+    }
+    bank.copy_lane(2, from, 1);
+    for (std::int64_t layer = 0; layer < 3; ++layer) {
+        for (std::int64_t lane = 0; lane < 3; ++lane) {
+            const float change = static_cast<float>(layer);
+            CHECK(first_of(bank.conv(layer).slice(0, lane, lane + 1)) ==
+                  (lane == 2 ? 1.0F + change : 7.0F));
+            const TensorView ssm = bank.ssm(layer).slice(0, lane, lane + 1);
+            CHECK(first_of(ssm) == (lane == 2 ? 10.0F + change : 7.0F));
+            CHECK(first_of(ssm.slice(1, 23, 24)) == first_of(ssm));
+        }
+    }
+    CHECK_FALSE(error_of([&] { bank.copy_lane(3, from, 0); }).empty());
+}
+
 TEST_CASE("states: what is not finite is named by layer and lane") {
     test::CpuContext context;
     StateBank bank(small_config(), 3, host_queue());

@@ -117,7 +117,7 @@ TEST_CASE("evaluate scores every base from all before it", "[evaluate]") {
     require_close(report.all.lower, expected.lower);
     REQUIRE(report.contigs == 2);
     REQUIRE(report.bases_read == 1140);
-    REQUIRE(report.context == kWholeContext);
+    REQUIRE(report.contexts.front().context == kWholeContext);
 
     const auto table = read_table(options.output);
     REQUIRE(table.size() == 3);
@@ -217,11 +217,140 @@ TEST_CASE("a baseline stands beside the model, on the same bases", "[evaluate]")
     REQUIRE(lab.warned_of("fitted on the files that it is scored on"));
 }
 
+TEST_CASE("each region asked for has a line, whatever overlaps", "[evaluate]") {
+    const test::PipelineLab lab;
+    const std::string a = test::gapped_bases(2000, 5, 2, 40);
+    EvaluateOptions options = options_for(lab, {lab.fasta("in.fa", {"w", "ACGTTGCA", "x", a})});
+    options.reading.gap = 30;
+    options.reading.context = GENERATE(std::int64_t{0}, std::int64_t{64});
+    write_text(lab.file("in.bed"), "x\t650\t1200\tgene\nx\t0\t100\t.\nw\t2\t8\nx\t1200\t1300\n");
+    options.reading.regions = {"x:601-700", "x"};
+    options.reading.bed = lab.file("in.bed");
+    options.by = EvaluateOptions::By::region;
+    const EvaluateReport report = evaluate(options, lab.runtime());
+    const std::string text = read_text(options.output);
+    std::vector<std::string> names;
+    for (const std::string_view line : split(text, '\n')) {
+        names.emplace_back(line.substr(0, line.find('\t')));
+    }
+    REQUIRE(names == std::vector<std::string>{"name", "x:601-700", "x", "gene", "x:1-100", "w:3-8",
+                                              "x:1201-1300", "all", ""});
+    const auto table = read_table(options.output);
+    for (const auto& [name, region] :
+         {std::pair{"gene", "x:651-1200"}, std::pair{"x:601-700", "x:601-700"}, std::pair{"x", "x"},
+          std::pair{"w:3-8", "w:3-8"}}) {
+        options.by = EvaluateOptions::By::all;
+        options.reading.regions = {region};
+        options.reading.bed.clear();
+        evaluate(options, lab.runtime());
+        auto alone = read_table(options.output).at("all");
+        alone["name"] = name;
+        REQUIRE(table.at(name) == alone);
+    }
+    options.reading.regions = {"x", "w:3-8"};
+    REQUIRE(report.all.all().bases == evaluate(options, lab.runtime()).all.all().bases);
+}
+
+TEST_CASE("lines by position part the bases by their distance from the reset", "[evaluate]") {
+    const test::PipelineLab lab(0);
+    const std::string a = test::markov_bases(300, 1);
+    const std::string b = test::markov_bases(100, 2);
+    EvaluateOptions options =
+        options_for(lab, {lab.fasta("in.fa", {"x", a + std::string(40, 'N') + b})});
+    options.reading.gap = 40;
+    options.by = EvaluateOptions::By::position;
+    const EvaluateReport report = evaluate(options, lab.runtime());
+    const auto table = read_table(options.output);
+    REQUIRE(table.size() == 10);
+    const std::vector<std::pair<std::string, int>> expected = {
+        {"1", 2},      {"2-3", 4},      {"4-7", 8},       {"8-15", 16},    {"16-31", 32},
+        {"32-63", 64}, {"64-127", 100}, {"128-255", 128}, {"256-511", 44}, {"all", 398}};
+    for (const auto& [name, bases] : expected) {
+        INFO(name);
+        REQUIRE(table.at(name).at("bases") == concat(bases));
+    }
+    // The first class is what the two first bases tell.
+    CaseTally first = expected_tally(lab, a.substr(0, 2));
+    first.add(expected_tally(lab, b.substr(0, 2)));
+    REQUIRE(table.at("1").at("nats") == format_fixed(first.all().mean_nats(), 6));
+    REQUIRE(report.contigs == 1);
+
+    options.reading.context = 50;  // windows [0, 100), [50, 150) …: from 50 to 99 after the first
+    evaluate(options, lab.runtime());
+    const auto windows = read_table(options.output);
+    REQUIRE(windows.size() == 8);
+    REQUIRE(windows.at("all").at("bases") == "398");
+    REQUIRE(windows.at("1").at("bases") == "2");
+}
+
+TEST_CASE("contexts are compared on the same bases, block by block", "[evaluate]") {
+    const test::PipelineLab lab(0);
+    const std::string a = test::gapped_bases(2000, 5, 2, 40);
+    const std::string b = test::gapped_bases(700, 4, 1, 40);
+    EvaluateOptions options = options_for(lab, {lab.fasta("in.fa", {"x", a, "y", b})});
+    options.reading.gap = 30;
+    options.baseline = {2};
+    options.baseline_train = {lab.fasta("train.fa", {"t", test::markov_bases(5000, 6)})};
+    std::vector<std::map<std::string, std::map<std::string, std::string>>> alone;
+    const std::vector<std::int64_t> contexts = {8, 100, kWholeContext};
+    for (const std::int64_t context : contexts) {
+        options.reading.context = context;
+        evaluate(options, lab.runtime());
+        alone.push_back(read_table(options.output));
+    }
+    options.reading.context.reset();
+    options.contexts = contexts;
+    const EvaluateReport report = evaluate(options, lab.runtime());
+    const std::string text = read_text(options.output);
+    const auto lines = split(text, '\n');
+    REQUIRE(lines.size() == 14);  // the head, 4 × 3, and what follows the last
+    const std::vector<std::string_view> columns = split(lines[0], '\t');
+    REQUIRE(columns.size() == 20);
+    for (std::size_t i = 1; i + 1 < lines.size(); ++i) {
+        const std::vector<std::string_view> fields = split(lines[i], '\t');
+        const std::size_t c = (i - 1) % 3;
+        REQUIRE(fields[1] == std::vector<std::string>{"8", "100", "whole"}[c]);
+        for (std::size_t column = 2; column < 17; ++column) {
+            REQUIRE(fields[column] ==
+                    alone[c].at(std::string(fields[0])).at(std::string(columns[column])));
+        }
+        REQUIRE((fields[17] == "NA") == (c == 0));
+        if (fields[0] == "markov-2" && c == 2) {
+            REQUIRE(std::abs(std::stod(std::string(fields[17]))) < 0.01);
+        }
+    }
+    for (std::size_t c = 1; c < 3; ++c) {
+        const EvaluateReport::At& at = report.contexts[c];
+        REQUIRE(at.all.all().bases == report.all.all().bases);
+        REQUIRE(at.difference.bits() ==
+                Approx(at.all.all().bits() - report.all.all().bits()).epsilon(1e-6));
+        REQUIRE(at.difference.blocks == 27);  // of 100 bases, not whole ones where a gap is
+        REQUIRE(at.difference.standard_error() > 0.0);
+    }
+}
+
+TEST_CASE("a paired difference has the error of its blocks", "[evaluate]") {
+    PairedDifference paired;
+    REQUIRE(std::isnan(paired.standard_error()));
+    const double ln2 = std::log(2.0);
+    for (const double d : {1.0, 2.0, 4.0, 5.0}) {
+        paired.add(d * ln2 * 10.0, 10);
+    }
+    // Blocks of one size: the mean, and the standard error of a mean of four.
+    REQUIRE(paired.bits() == Approx(3.0));
+    REQUIRE(paired.standard_error() == Approx(std::sqrt((4.0 + 1.0 + 1.0 + 4.0) / 3.0 / 4.0)));
+    PairedDifference other;
+    other.add(3.0 * ln2 * 7.0, 7);
+    paired.add(other);
+    REQUIRE(paired.bits() == Approx(3.0));
+    REQUIRE(paired.blocks == 5);
+}
+
 TEST_CASE("the context is the model's own unless another is asked for", "[evaluate]") {
     test::PipelineLab lab(64);
     EvaluateOptions options = options_for(lab, {lab.fasta("in.fa", {"x", "ACGTACGTACGTA"})});
     options.reading.context.reset();
-    REQUIRE(evaluate(options, lab.runtime()).context == 64);
+    REQUIRE(evaluate(options, lab.runtime()).contexts.front().context == 64);
     options.reading.context = 64;
     evaluate(options, lab.runtime());
     REQUIRE(lab.warnings.empty());
@@ -240,14 +369,22 @@ TEST_CASE("evaluate refuses what has no meaning, all at once", "[evaluate]") {
     options.reading.regions = {"x"};
     options.reading.chunk = -1;
     options.baseline = {13};
+    options.contexts = {8, -3};
+    options.reading.context = 8;
+    options.by = EvaluateOptions::By::position;
     const std::string failure = failure_of([&] { options.validate(); });
     REQUIRE(failure.find("usage: ") == 0);
     for (const std::string part :
-         {"no model directory", "standard input", "the chunk is at least 1 base, not -1",
-          "baseline is 1 to 12, not 13", "a baseline needs files of its own"}) {
+         {"a context is 1 to 2^40 bases, or whole, not -3", "one context and a list",
+          "the distance from a reset differs", "read once for each context", "no model directory",
+          "standard input", "the chunk is at least 1 base, not -1", "baseline is 1 to 12, not 13",
+          "a baseline needs files of its own"}) {
         INFO(part << " in " << failure);
         REQUIRE(failure.find(part) != std::string::npos);
     }
+    options.reading.regions.clear();
+    options.by = EvaluateOptions::By::region;
+    REQUIRE(failure_of([&] { options.validate(); }).find("but no regions") != std::string::npos);
 }
 
 TEST_CASE("evaluate leaves nothing behind where it fails, is stopped or only plans", "[evaluate]") {

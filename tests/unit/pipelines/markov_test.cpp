@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "pipelines/baseline.hpp"
+#include "pipelines/reading.hpp"
 #include "tests/support/pipeline_lab.hpp"
 
 #include <cmath>
@@ -116,7 +117,8 @@ TEST_CASE("a baseline scores the bases a model is scored on", "[markov]") {
     const std::string bases = "ACGTTGCANNACGTRACCA" + std::string(5, 'N') + "ggatccATT";
     const std::string path = lab.fasta("a.fa", {"chr", bases});
     const io::Tokenizer& dna = io::Tokenizer::named("dna");
-    MarkovBaseline baseline({2, 3}, dna);
+    const std::vector<int> orders = {2, 3};
+    MarkovBaseline baseline(orders, dna);
     baseline.fit({path}, {}, lab.runtime());
 
     io::WindowPiece piece;
@@ -125,12 +127,14 @@ TEST_CASE("a baseline scores the bases a model is scored on", "[markov]") {
     piece.first = true;
     piece.last = true;
     piece.score_end = static_cast<std::int64_t>(bases.size());
-    baseline.score(piece);
+    baseline.start(kWholeContext);
+    baseline.score(piece, 0);
+    const std::vector<CaseTally> tallies = baseline.next_block();
 
     // Letters that are no base part the record; the first base of all is not predicted.
     const std::vector<std::string> stretches = {"ACGTTGCA", "ACGT", "ACCA", "GGATCCATT"};
     for (std::size_t i = 0; i < 2; ++i) {
-        const int order = baseline.orders()[i];
+        const int order = orders[i];
         double nats = 0.0;
         std::int64_t scored = 0;
         for (const std::string& stretch : stretches) {
@@ -145,10 +149,33 @@ TEST_CASE("a baseline scores the bases a model is scored on", "[markov]") {
                 ++scored;
             }
         }
-        REQUIRE(baseline.tallies()[i].all().bases == scored);
-        REQUIRE(baseline.tallies()[i].all().nats == Approx(nats).epsilon(1e-13));
-        REQUIRE(baseline.tallies()[i].lower.bases == 6);
+        REQUIRE(tallies[i].all().bases == scored);
+        REQUIRE(tallies[i].all().nats == Approx(nats).epsilon(1e-13));
+        REQUIRE(tallies[i].lower.bases == 6);
     }
+}
+
+TEST_CASE("a baseline gives its sums block by block", "[markov]") {
+    const test::PipelineLab lab;
+    const io::Tokenizer& dna = io::Tokenizer::named("dna");
+    MarkovBaseline baseline({1}, dna);
+    baseline.fit({lab.fasta("a.fa", {"chr", test::markov_bases(500, 3)})}, {}, lab.runtime());
+    const auto piece_of = [&](const std::string& bases) {
+        io::WindowPiece piece;
+        piece.codes.resize(bases.size());
+        dna.encode(bases, piece.codes.data());
+        piece.first = piece.last = true;
+        piece.score_end = static_cast<std::int64_t>(bases.size());
+        return piece;
+    };
+    baseline.start(10);
+    baseline.score(piece_of("ACGTACGTACGT" + std::string(12, 'N') + "ACGT"), 0);
+    baseline.score(piece_of("ACGT"), 1);
+    std::vector<std::int64_t> bases;
+    for (int block = 0; block < 4; ++block) {
+        bases.push_back(baseline.next_block().front().all().bases);
+    }
+    REQUIRE(bases == std::vector<std::int64_t>{9, 2, 4, 3});
 }
 
 TEST_CASE("human chromosomes give the figures of the data's table", "[.slow][markov]") {
@@ -161,16 +188,19 @@ TEST_CASE("human chromosomes give the figures of the data's table", "[.slow][mar
     }
     const test::PipelineLab lab;
     const io::Tokenizer& dna = io::Tokenizer::named("dna");
-    MarkovBaseline baseline({1, 2, 4, 6, 8, 10, 11}, dna);
+    const std::vector<int> orders = {1, 2, 4, 6, 8, 10, 11};
+    MarkovBaseline baseline(orders, dna);
     baseline.fit({train}, {}, lab.runtime());
     io::WindowReader windows(io::open_fasta(test, {}), dna, {}, io::Strand::forward);
     io::WindowPiece piece;
+    baseline.start(kWholeContext);
     while (windows.next(piece)) {
-        baseline.score(piece);
+        baseline.score(piece, 0);
     }
+    const std::vector<CaseTally> tallies = baseline.next_block();
     const std::vector<double> bits = {1.935, 1.924, 1.912, 1.888, 1.847, 1.811, 1.810};
     for (std::size_t i = 0; i < bits.size(); ++i) {
-        INFO("order " << baseline.orders()[i]);
-        REQUIRE(baseline.tallies()[i].all().bits() == Approx(bits[i]).margin(6e-4));
+        INFO("order " << orders[i]);
+        REQUIRE(tallies[i].all().bits() == Approx(bits[i]).margin(6e-4));
     }
 }

@@ -5,12 +5,11 @@
 #include "base/text.hpp"
 #include "kernels/ops/context.hpp"
 #include "model/model.hpp"
+#include "pipelines/evaluate.hpp"
 #include "pipelines/runtime.hpp"
+#include "tests/support/pretrain_lab.hpp"
 #include "tests/support/synthetic_fasta.hpp"
-#include "tests/support/temp_dir.hpp"
 
-#include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -24,84 +23,10 @@
 using namespace mambase;
 using namespace mambase::pipelines;
 using mambase::test::fasta_record;
+using mambase::test::names_in;
+using Lab = mambase::test::PretrainLab;
 
 namespace {
-
-/// A small genome in a directory of its own, and runs on it.
-class Lab {
-  public:
-    explicit Lab(const std::string& bases = test::markov_bases(40'000, 3)) {
-        write_text(input(), fasta_record("chr", bases));
-        observer_.on_progress = [this](std::string_view text) {
-            if (!stop_at_.empty() && text.rfind(concat("step ", stop_at_, "/"), 0) == 0) {
-                stop_ = 10;
-            }
-        };
-        observer_.on_info = [this](std::string_view text) { said_ += concat(text, "\n"); };
-        observer_.on_warning = [this](std::string_view text) {
-            said_ += concat("warning: ", text, "\n");
-        };
-    }
-
-    /// Twenty steps of a model of 16 × 2.
-    PretrainOptions options(const std::string& name) const {
-        PretrainOptions out;
-        out.inputs = {input()};
-        out.output = dir(name);
-        out.d_model = 16;
-        out.layers = 2;
-        out.context = 96;
-        out.batch = 6;
-        out.steps = 20;
-        out.eval_every = 8;
-        out.seed = 5;
-        return out;
-    }
-    PretrainReport run(const PretrainOptions& options, int threads = 1, Device device = {}) {
-        said_.clear();
-        stop_ = 0;
-        const Runtime runtime{.threads = threads,
-                              .device = device,
-                              .observer = observer_,
-                              .stop = &stop_,
-                              .no_pg = true,
-                              .command_line = "test"};
-        return pretrain(options, runtime);
-    }
-    std::string error_of(const PretrainOptions& options) {
-        try {
-            run(options);
-        } catch (const Error& error) {
-            return error.what();
-        }
-        return "no error";
-    }
-    /// As if a signal came during that step; empty: never.
-    void stop_at(const std::string& step) { stop_at_ = step; }
-    const std::string& said() const { return said_; }
-
-    std::string input() const { return temp_.file("in.fa"); }
-    std::string dir(const std::string& name) const { return temp_.file(name); }
-    std::string file(const std::string& name, const std::string& file) const {
-        return read_text(temp_.file(name) + "/" + file);
-    }
-
-  private:
-    test::TempDir temp_;
-    Observer observer_;
-    std::atomic<int> stop_{0};
-    std::string stop_at_;
-    std::string said_;
-};
-
-std::vector<std::string> names_in(const std::string& dir) {
-    std::vector<std::string> out;
-    for (const auto& entry : std::filesystem::directory_iterator(dir)) {
-        out.push_back(entry.path().filename().string());
-    }
-    std::sort(out.begin(), out.end());
-    return out;
-}
 
 /// "1.5 GB" and what follows it.
 double megabytes(const std::string& text) {
@@ -138,7 +63,8 @@ TEST_CASE("A run fills its directory", "[pretrain]") {
     CHECK(model.hash() == report.model_hash);
     REQUIRE(model.provenance());
     CHECK(model.provenance()->tokenizer == "dna");
-    CHECK(model.provenance()->context == 96);
+    REQUIRE(report.context);
+    CHECK(model.provenance()->context == report.context->context);
     CHECK(model.provenance()->seed == 5);
     CHECK(model.provenance()->steps == report.best_step);
     const auto record = nlohmann::json::parse(lab.file("out", "run.json"));
@@ -283,7 +209,6 @@ TEST_CASE("A run goes on in another directory, and from a model", "[pretrain]") 
     more.model = lab.dir("second");
     more.d_model.reset();
     more.layers.reset();
-    more.context.reset();  // the model's
     const PretrainReport report = lab.run(more);
     CHECK(report.bases_done == 20 * 6 * 96);
     const auto first_loss = [&](const char* name) {
@@ -389,4 +314,163 @@ TEST_CASE("All violated rules in one message", "[pretrain]") {
             CHECK(text.find(part) != std::string::npos);
         }
     }
+}
+
+TEST_CASE("Regions to train and to validate on", "[pretrain]") {
+    Lab lab;
+    const std::string bed = lab.dir("valid.bed");
+    write_text(bed, "chr\t10000\t14000\nchr\t20000\t20050\n");
+    PretrainOptions options = lab.options("out");
+    options.valid_bed = bed;
+    options.steps = 3;
+    const PretrainReport report = lab.run(options);
+    CHECK(lab.said().find("1 of 2 regions to validate on are shorter than a window of 96") !=
+          std::string::npos);
+    REQUIRE(report.valid_bits);
+    const auto record = nlohmann::json::parse(lab.file("out", "run.json"));
+    CHECK(record["data"]["valid_bases"] == 4050);
+    CHECK(record["data"]["train_bases"] == 40'000 - 4050 - 4 * 96);
+    CHECK(record["data"]["valid_windows"] == 41);
+
+    options.train_contigs = {"chr"};
+    CHECK(lab.error_of(options).find("share 4,050 bases, the first of them chr:10001-14000") !=
+          std::string::npos);
+    options.train_contigs = {"chr2"};
+    CHECK(lab.error_of(options).find("chr2") != std::string::npos);
+    options.train_contigs.clear();
+    write_text(bed, "chr\t10000\t14000\n");
+    CHECK(lab.error_of(options).find("valid was 4,050 bases, ") != std::string::npos);
+}
+
+TEST_CASE("Reads are trained on, and may share names", "[pretrain]") {
+    Lab lab;
+    std::string reads;
+    for (std::uint64_t i = 0; i < 40; ++i) {
+        const std::string bases = test::markov_bases(200, i);
+        reads += concat("@read\n", bases, "\n+\n", std::string(bases.size(), 'I'), "\n");
+    }
+    write_text(lab.input(), reads);
+    PretrainOptions options = lab.options("out");
+    options.steps = 2;
+    CHECK(lab.run(options).end == PretrainEnd::finished);
+    CHECK(lab.said().find("40 contigs, 4,160 windows to draw from") != std::string::npos);
+}
+
+TEST_CASE("Carried lanes: the same bytes whatever the threads and chunk, and after a stop",
+          "[pretrain]") {
+    Lab lab;
+    PretrainOptions options = lab.options("whole");
+    options.context = 300;
+    options.carry = 0.6;
+    lab.run(options, 1);
+    const std::string weights = lab.file("whole", "model.safetensors");
+    PretrainOptions other = options;
+    other.output = lab.dir("jumping");
+    other.carry = 0.0;
+    lab.run(other);
+    CHECK(lab.file("jumping", "model.safetensors") != weights);
+
+    options.output = lab.dir("stopped");
+    options.chunk = 128;
+    lab.stop_at("5");
+    lab.run(options, 3);
+    lab.stop_at("13");
+    lab.run(options, 2);
+    lab.stop_at("");
+    options.chunk = 0;
+    CHECK(lab.run(options).first_step == 13);
+    for (const char* const file :
+         {"model.safetensors", "train_state.safetensors", "metrics.jsonl", "run.json"}) {
+        INFO(file);
+        CHECK(lab.file("stopped", file) == lab.file("whole", file));
+    }
+    options.carry = 0.5;
+    CHECK(lab.error_of(options).find("carry was 0.6, is 0.5") != std::string::npos);
+}
+
+TEST_CASE("The validated context is measured as evaluate reads it", "[pretrain]") {
+    Lab lab;
+    const PretrainReport report = lab.run(lab.options("out"));
+    REQUIRE(report.context);
+    REQUIRE(report.context->trials.size() == 3);
+    std::int64_t longest = 96;
+    for (const ContextTrial& trial : report.context->trials) {
+        // The last 2,000 bases hold 20 blocks of the grid, of which a short run reads 16.
+        EvaluateOptions options;
+        options.model = lab.dir("out");
+        options.output = lab.dir("table.tsv");
+        options.reading.inputs = {lab.input()};
+        for (std::int64_t i = 0; i < 16; ++i) {
+            const std::int64_t begin = 38'016 + i * 20 / 16 * 96;
+            options.reading.regions.push_back(concat("chr:", begin + 1, "-", begin + 96));
+        }
+        options.reading.context = trial.context;
+        const Observer quiet;
+        const Runtime runtime{.threads = 2, .device = {}, .observer = quiet, .command_line = {}};
+        const double longer = evaluate(options, runtime).all.all().mean_nats();
+        options.reading.context = 96;
+        const double first = evaluate(options, runtime).all.all().mean_nats();
+        INFO("context " << trial.context);
+        CHECK(trial.blocks == 16);
+        CHECK(trial.bases == 16 * 96);
+        CHECK(trial.nats == Approx(longer).epsilon(1e-12));
+        CHECK(trial.difference == Approx(longer - first).epsilon(1e-6).margin(1e-9));
+        CHECK(trial.standard_error > 0.0);
+        longest = trial.is_worse() ? longest : trial.context;
+    }
+    CHECK(report.context->context == (longest == 64 * 96 ? 0 : longest));
+    CHECK(model::Model::load(lab.dir("out"), host_allocator()).provenance()->context ==
+          report.context->context);
+    const auto record = nlohmann::json::parse(lab.file("out", "run.json"));
+    CHECK(record["outcome"]["context"]["trials"].size() == 3);
+}
+
+TEST_CASE("Contexts that there is no sequence for are not validated", "[pretrain]") {
+    Lab lab(test::markov_bases(2200, 1) + std::string(1500, 'N') + test::markov_bases(5000, 2));
+    PretrainOptions options = lab.options("out");
+    options.context = 20;
+    options.valid_bed = lab.dir("valid.bed");
+    // Behind the gap, which ends at 3,700: 640 bases for a state 16 contexts back, not 64.
+    write_text(options.valid_bed, "chr\t4500\t5000\n");
+    const PretrainReport report = lab.run(options);
+    REQUIRE(report.context);
+    REQUIRE(report.context->trials.size() == 2);
+    CHECK(report.context->trials[1].context == 320);
+    CHECK(report.context->context > 0);
+}
+
+TEST_CASE("What a fresh model is made of", "[pretrain]") {
+    Lab lab;
+    PretrainOptions options = lab.options("out");
+    options.steps = 1;
+    options.bias = true;
+    options.no_conv_bias = true;
+    options.untie = true;
+    options.norm_eps = 1e-6;
+    options.dt_min = 0.01;
+    options.dt_max = 0.02;
+    options.dt_init = "constant";
+    options.dt_scale = 0.5;
+    lab.run(options);
+    const auto model = model::Model::load(lab.dir("out"), host_allocator());
+    const model::ModelConfig& config = model.config();
+    CHECK(config.use_bias);
+    CHECK_FALSE(config.use_conv_bias);
+    CHECK_FALSE(config.tie_embeddings);
+    CHECK(config.norm_eps == 1e-6F);
+    CHECK(config.dt_min == 0.01);
+    CHECK(config.dt_max == 0.02);
+    CHECK(config.dt_init_constant);
+    CHECK(config.dt_scale == 0.5);
+    const auto weights = model.params()
+                             .find("backbone.layers.0.mixer.dt_proj.weight")
+                             ->value.view()
+                             .as<const float, 2>();
+    CHECK(weights(0, 0) == Approx(0.5).margin(0.02));  // R = 1; one step at most moved it
+    PretrainOptions more = lab.options("more");
+    more.model = lab.dir("out");
+    more.d_model.reset();
+    more.layers.reset();
+    more.bias = true;
+    CHECK(lab.error_of(more).find("are what the model says") != std::string::npos);
 }

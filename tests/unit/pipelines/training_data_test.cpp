@@ -1,5 +1,6 @@
 #include "pipelines/training_data.hpp"
 
+#include "base/error.hpp"
 #include "base/file.hpp"
 #include "genomics_io/tokenizer.hpp"
 #include "tests/support/synthetic_fasta.hpp"
@@ -97,4 +98,77 @@ TEST_CASE("The digest is of names and bases, whatever the lines and files", "[tr
     CHECK(data_digest(store_of(">a\nACGTACGt\n>b\nGGCC\n")) != digest);
     CHECK(data_digest(store_of(">a\nACGTACGT\n>c\nGGCC\n")) != digest);
     CHECK(data_digest(store_of(">b\nGGCC\n>a\nACGTACGT\n")) != digest);
+}
+
+namespace {
+
+std::string split_error(const io::TokenStore& store,
+                        std::int64_t context,
+                        const GivenRegions& given) {
+    try {
+        split_data(store, context, given);
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("Regions to validate on are trained on by nobody", "[training_data]") {
+    const auto store = store_of(fasta_record("a", markov_bases(10'000, 1)) +
+                                fasta_record("b", markov_bases(40'000, 2)));
+    const DataSplit split = split_data(store, 100, {{}, {{0, 2000, 3000}, {1, 0, 500}}});
+    CHECK(split.train ==
+          std::vector<io::Region>{{0, 0, 1900}, {0, 3100, 10'000}, {1, 600, 40'000}});
+    CHECK(split.held_out == std::vector<io::Region>{{0, 2000, 3000}, {1, 0, 500}});
+    CHECK(split.valid.size() == 9 + 4);  // fewer than ten in all are fine where they are asked for
+    CHECK(split_data(store, 100, {{}, {{1, 0, 101}}}).valid.size() == 1);
+    CHECK(split_error(store, 100, {{}, {{1, 0, 100}}}).find("hold no window of 100 bases") !=
+          std::string::npos);
+}
+
+TEST_CASE("Of regions to train on, those at the ends of contigs are held out", "[training_data]") {
+    const auto store = store_of(fasta_record("a", markov_bases(10'000, 1)) +
+                                fasta_record("b", markov_bases(40'000, 2)) +
+                                fasta_record("c", markov_bases(60'000, 3)));
+    // b is the longest contig that is trained on; its last 5 % begin at 38,000.
+    const GivenRegions given{{{0, 0, 10'000}, {1, 1000, 5000}, {1, 37'000, 39'500}}, {}};
+    const DataSplit split = split_data(store, 100, given);
+    CHECK(split.train ==
+          std::vector<io::Region>{{0, 0, 10'000}, {1, 1000, 5000}, {1, 37'000, 37'900}});
+    CHECK(split.held_out == std::vector<io::Region>{{1, 38'000, 39'500}});
+    CHECK(split.valid.size() == 14);
+}
+
+TEST_CASE("Where both are given they are taken as they are, and may not overlap",
+          "[training_data]") {
+    const auto store = store_of(fasta_record("a", markov_bases(10'000, 1)) +
+                                fasta_record("b", markov_bases(40'000, 2)));
+    const DataSplit split = split_data(store, 100, {{{0, 0, 5000}}, {{0, 5000, 7000}}});
+    CHECK(split.train == std::vector<io::Region>{{0, 0, 5000}});
+    CHECK(split.held_out == std::vector<io::Region>{{0, 5000, 7000}});
+    const std::string text =
+        split_error(store, 100, {{{0, 0, 5000}, {1, 0, 9000}}, {{0, 4990, 7000}, {1, 10, 20}}});
+    INFO(text);
+    CHECK(text.find("share 20 bases, the first of them a:4991-5000") != std::string::npos);
+}
+
+TEST_CASE("Regions come from BED and by name", "[training_data]") {
+    const test::TempDir dir;
+    const auto store =
+        store_of(fasta_record("a", markov_bases(300, 1)) + fasta_record("b", markov_bases(400, 2)) +
+                 fasta_record("c:1-2", markov_bases(500, 3)));
+    write_text(dir.file("x.bed"), "b\t100\t200\nb\t150\t250\na\t5\t10\nb\t250\t260\n");
+    const std::vector<io::Region> regions = read_regions(store, dir.file("x.bed"), {"c:1-2,a"});
+    CHECK(regions ==
+          std::vector<io::Region>{{0, 0, 300}, {1, 100, 250}, {1, 250, 260}, {2, 0, 500}});
+    CHECK(count_short(regions, 100) == 1);
+    CHECK(describe_regions(store, {}) == "default");
+    CHECK(describe_regions(store, regions).find("960 bases, ") == 0);
+    CHECK(describe_regions(store, regions) != describe_regions(store, {{1, 0, 400}}));
+    CHECK_THROWS_WITH(read_regions(store, "", {"a,d"}), Catch::Contains("'d'"));
+    write_text(dir.file("none.bed"), "# nothing\n");
+    CHECK_THROWS_WITH(read_regions(store, dir.file("none.bed"), {}),
+                      Catch::Contains("no intervals"));
 }

@@ -1,0 +1,43 @@
+#include "pipelines/description.hpp"
+
+#include "base/file.hpp"
+
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+namespace mambase::pipelines {
+
+using nlohmann::ordered_json;
+
+void add_origin(ordered_json& json,
+                const ReadingOptions& reading,
+                std::int64_t context,
+                const io::Tokenizer& tokenizer,
+                const std::optional<ShardFacts>& shard,
+                const Runtime& runtime) {
+    json["context"] = context == kWholeContext ? ordered_json("whole") : ordered_json(context);
+    json["gap"] = reading.gap;
+    if (!reading.circular.empty()) {
+        json["circular"] = reading.circular;
+    }
+    json["tokenizer"] = {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}};
+    if (shard) {
+        json["shard"] = shard_json(*shard, runtime.precision);
+    }
+    json["version"] = runtime.version;
+    if (!runtime.no_pg) {
+        json["command"] = runtime.command_line;
+    }
+}
+
+void write_json(const std::string& path, const ordered_json& json) {
+    constexpr auto replace = ordered_json::error_handler_t::replace;  // of bytes not UTF-8
+    write_text(path, json.dump(2, ' ', false, replace) + "\n");
+}
+
+std::string file_name(const std::string& path) {
+    return std::filesystem::path(path).filename().string();
+}
+
+}  // namespace mambase::pipelines

@@ -1,0 +1,32 @@
+// merge: the files of n shards to the file of the run without shards.
+#pragma once
+
+#include "pipelines/embed.hpp"
+#include "pipelines/evaluate.hpp"
+#include "pipelines/runtime.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mambase::pipelines {
+
+struct MergeOptions {
+    std::vector<std::string> shards;  // arrays of embed, or what evaluate wrote; in any order
+    std::string output;               // "….npy"; or a table, "-" is standard output
+
+    /// Throws Error{usage} with every violated rule in one message.
+    void validate() const;
+};
+
+/// Of what was merged.
+struct MergeReport {
+    std::optional<EvaluateReport> evaluation;
+    std::optional<EmbedReport> embedding;
+};
+
+/// Each file as merge_evaluation() or merge_embeddings() says, by what the first one is.
+/// Error{format} for a file that is neither; Error{usage} where they are of both kinds.
+MergeReport merge(const MergeOptions& options, const Runtime& runtime);
+
+}  // namespace mambase::pipelines
