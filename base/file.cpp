@@ -146,6 +146,26 @@ void File::close() {
     }
 }
 
+namespace {
+
+bool is_standard_output(const std::string& path) {
+    return path == "-" || path == "/dev/stdout";
+}
+
+/// A device or a pipe: to rename a file over it would take it away.
+bool is_special(const std::string& path) {
+    std::error_code ignored;
+    const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+    return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
+           !std::filesystem::is_directory(status);
+}
+
+bool is_stream(const std::string& path) {
+    return is_standard_output(path) || is_special(path);
+}
+
+}  // namespace
+
 OutputPath::OutputPath(std::string path) : path_(std::move(path)) {
     if (is_directory(path_)) {
         throw Error(ErrorCode::io, "is a directory, the name of an output file is expected")
@@ -182,14 +202,20 @@ void OutputPath::commit() {
 }
 
 OutputFile::OutputFile(std::string path)
-    : path_(std::move(path)), place_(path_ == "-" ? OutputPath() : OutputPath(path_)) {
+    : path_(std::move(path)), place_(is_stream(path_) ? OutputPath() : OutputPath(path_)) {
     buffer_.reserve(kBufferBytes);
-    if (path_ == "-") {
+    if (is_standard_output(path_)) {
         const int fd = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
         if (fd < 0) {
             throw system_error("write to standard output", "-");
         }
-        stdout_ = File(fd, "standard output");
+        stream_ = File(fd, "standard output");
+    } else if (is_special(path_)) {
+        const int fd = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+        if (fd < 0) {
+            throw system_error("open the output", path_);
+        }
+        stream_ = File(fd, path_);
     }
 }
 
@@ -210,8 +236,8 @@ void OutputFile::write(std::string_view text) {
 }
 
 void OutputFile::write_at(std::span<const std::byte> bytes, std::int64_t offset) {
-    MAMBASE_REQUIRE(!stdout_.is_open(), ErrorCode::unsupported,
-                    "this output needs a file, not standard output");
+    MAMBASE_REQUIRE(!stream_.is_open(), ErrorCode::unsupported,
+                    "this output needs a file, not standard output, a pipe or a device");
     file().write_at(bytes, offset);
 }
 
@@ -222,8 +248,8 @@ void OutputFile::flush() {
 
 void OutputFile::commit() {
     flush();
-    if (stdout_.is_open()) {
-        stdout_.close();
+    if (stream_.is_open()) {
+        stream_.close();
         return;
     }
     place_.commit();

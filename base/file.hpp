@@ -73,7 +73,8 @@ class OutputPath {
 };
 
 /// An output that exists under its final name only when it is whole: see OutputPath. The path "-"
-/// is standard output: appended as it comes, commit() only flushes, write_at() is refused.
+/// (and /dev/stdout) is standard output: appended as it comes, commit() only flushes, write_at() is
+/// refused. So are pipes and devices (/dev/null) that are there already.
 class OutputFile {
   public:
     explicit OutputFile(std::string path);
@@ -96,11 +97,11 @@ class OutputFile {
     void commit();
 
   private:
-    File& file() noexcept { return stdout_.is_open() ? stdout_ : place_.file(); }
+    File& file() noexcept { return stream_.is_open() ? stream_ : place_.file(); }
 
     std::string path_;
-    OutputPath place_;  // of standard output: nowhere
-    File stdout_;       // open only where that is the output
+    OutputPath place_;  // of a stream: nowhere
+    File stream_;       // open where standard output, a pipe or a device is the output
     std::string buffer_;
     std::int64_t position_ = 0;
 };

@@ -79,7 +79,7 @@ std::string not_yet_note(std::string_view command) {
 }
 
 std::string row_of(const Command& command) {
-    constexpr std::size_t summary_column = 18;
+    constexpr std::size_t summary_column = 21;
     return entry(std::string(command.name), command.summary, summary_column);
 }
 

@@ -57,10 +57,25 @@ std::string_view nearest_command(std::string_view word) {
 
 std::span<const Command> command_table() {
     static const std::array table = {
-        pretrain_command(),   evaluate_command(),     embed_command(),         score_command(),
-        generate_command(),   report_command(),       merge_command(),         tokenize_command(),
-        model_show_command(), model_verify_command(), model_convert_command(), model_init_command(),
-        bench_command(),      selftest_command(),     version_command(),       help_command(),
+        pretrain_command(),
+        classify_train_command(),
+        classify_predict_command(),
+        classify_evaluate_command(),
+        evaluate_command(),
+        embed_command(),
+        score_command(),
+        generate_command(),
+        report_command(),
+        merge_command(),
+        tokenize_command(),
+        model_show_command(),
+        model_verify_command(),
+        model_convert_command(),
+        model_init_command(),
+        bench_command(),
+        selftest_command(),
+        version_command(),
+        help_command(),
     };
     return table;
 }

@@ -13,13 +13,8 @@ namespace mambase::cli {
 namespace {
 
 constexpr NotYet kTable[] = {
-    {"classify", "", ""},
-    {"variants", "", ""},
-    {"state", "", ""},
-    {"evaluate", "--states", ""},
-    {"score", "--circular", ""},
-    {"score", "--states", ""},
-    {"score", "--shard", ""},
+    {"variants", "", ""},        {"state", "", ""},         {"evaluate", "--states", ""},
+    {"score", "--circular", ""}, {"score", "--states", ""}, {"score", "--shard", ""},
     {"embed", "--states", ""},
 };
 

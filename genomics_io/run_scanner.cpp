@@ -58,4 +58,29 @@ void RunScanner::finish() {
     }
 }
 
+std::vector<Interval> find_runs(std::span<const std::uint8_t> codes,
+                                const Tokenizer& tokenizer,
+                                std::int64_t gap) {
+    std::vector<Interval> runs;
+    RunScanner scanner(tokenizer, gap);
+    const auto leave = [&] {
+        if (scanner.run().size() > 0) {
+            runs.push_back(scanner.run());
+        }
+        scanner.leave_run();
+    };
+    scanner.start(0);
+    while (!codes.empty()) {
+        codes = codes.subspan(scanner.scan(codes));
+        if (scanner.ended()) {
+            leave();
+        }
+    }
+    scanner.finish();
+    if (scanner.ended()) {
+        leave();
+    }
+    return runs;
+}
+
 }  // namespace mambase::io

@@ -1,5 +1,4 @@
-// Finds runs (stretches without a gap, see window.hpp) in a stream of codes. Private to
-// genomics_io.
+// Finds runs (stretches without a gap, see window.hpp) in a stream of codes.
 #pragma once
 
 #include "genomics_io/coordinates.hpp"
@@ -8,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace mambase::io {
 
@@ -47,5 +47,10 @@ class RunScanner {
     std::int64_t run_begin_ = 0;
     std::int64_t pending_ = 0;  // codes just before position_ that may be the start of a gap
 };
+
+/// The runs of a whole record, ascending.
+std::vector<Interval> find_runs(std::span<const std::uint8_t> codes,
+                                const Tokenizer& tokenizer,
+                                std::int64_t gap);
 
 }  // namespace mambase::io

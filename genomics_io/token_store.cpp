@@ -7,39 +7,9 @@
 #include "genomics_io/segment_encoder.hpp"
 
 #include <memory>
-#include <span>
 #include <utility>
 
 namespace mambase::io {
-
-namespace {
-
-std::vector<Interval> find_runs(std::span<const std::uint8_t> codes,
-                                const Tokenizer& tokenizer,
-                                std::int64_t gap) {
-    std::vector<Interval> runs;
-    RunScanner scanner(tokenizer, gap);
-    const auto leave = [&] {
-        if (scanner.run().size() > 0) {
-            runs.push_back(scanner.run());
-        }
-        scanner.leave_run();
-    };
-    scanner.start(0);
-    while (!codes.empty()) {
-        codes = codes.subspan(scanner.scan(codes));
-        if (scanner.ended()) {
-            leave();
-        }
-    }
-    scanner.finish();
-    if (scanner.ended()) {
-        leave();
-    }
-    return runs;
-}
-
-}  // namespace
 
 TokenStore::TokenStore(const Tokenizer& tokenizer, std::int64_t gap)
     : tokenizer_(&tokenizer), gap_(gap) {

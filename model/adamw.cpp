@@ -52,6 +52,9 @@ double AdamW::step(ops::Context& context, Model& model, const Gradients& gradien
     ops::AdamW op;
     for (std::size_t i = 0; i < model.params().size(); ++i) {
         Param& param = model.params()[i];
+        if (param.frozen) {
+            continue;
+        }
         const Shape flat{param.shape.count()};
         op.parts.push_back({.param = param.value.view().reshape(flat),
                             .m = m_[i].view().reshape(flat),

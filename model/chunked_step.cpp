@@ -5,13 +5,11 @@
 #include "base/text.hpp"
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/elementwise.hpp"
-#include "kernels/ops/embedding.hpp"
 #include "kernels/ops/linear.hpp"
 #include "kernels/ops/op_table.hpp"
-#include "kernels/ops/rms_norm.hpp"
 #include "kernels/ops/selective_scan.hpp"
+#include "model/backbone_pass.hpp"
 #include "model/forward.hpp"
-#include "model/mamba_block.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -23,18 +21,6 @@ namespace {
 // Of all chunks together; what it does not hold is computed again.
 constexpr std::int64_t kMostScanStarts = std::int64_t{1} << 29;
 
-/// Of a layer and chunk.
-std::int64_t scan_starts_bytes(const ops::OpTable& table,
-                               const ModelConfig& config,
-                               std::int64_t lanes,
-                               std::int64_t chunk) {
-    return ops::selective_scan_starts_bytes(table, lanes, chunk, config.d_inner, config.d_state);
-}
-
-TensorView of_layer(TensorView scan_starts, std::int64_t layer) {
-    return scan_starts.slice(0, layer, layer + 1).reshape({scan_starts.extent(1)});
-}
-
 /// One chunk of the batch, positions [lo, hi).
 TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) {
     return {batch.ids.slice(1, lo, hi), batch.targets.slice(1, lo, hi),
@@ -42,48 +28,42 @@ TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) 
             batch.input_gradient ? batch.input_gradient.slice(1, lo, hi) : TensorView()};
 }
 
-/// The forward pass of a chunk with everything that backward needs, and that backward.
+/// A chunk with the head that predicts the next token.
 class ChunkPass {
   public:
-    ChunkPass(ops::Context& context, const Model& model, const TrainBatch& batch)
+    /// window: positions of the whole that `batch` is a chunk of.
+    ChunkPass(ops::Context& context,
+              const Model& model,
+              const TrainBatch& batch,
+              std::int64_t window)
         : context_(context),
           model_(model),
-          params_(model.params()),
           batch_(batch),
-          layout_(model.config(), batch.ids.extent(0)) {}
+          backbone_(context, model, batch.ids, window) {}
 
     /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
-    /// scan_starts: of the chunk's first run, optional.
+    /// scan_starts: as BackbonePass has them.
     void forward(ConstTensorView states_in,
                  TensorView states_out,
                  TensorView loss_sum,
                  TensorView scan_starts);
-    /// dstates_out: absent for the last chunk, which nothing follows; dstates_in: absent for the
-    /// first, since no gradient is asked for of the initial states. The two may be one. window:
-    /// positions of the whole.
+    /// dstates as BackbonePass has them.
     void backward(ConstTensorView states_in,
                   TensorView dstates_out,
                   TensorView dstates_in,
                   ConstTensorView scale,
-                  std::int64_t window,
                   Gradients& gradients);
 
   private:
     TensorView rows(DType type, std::int64_t width) const {
         return context_.step.take(type, {batch_.ids.extent(0), batch_.ids.extent(1), width});
     }
-    ConstTensorView weight(std::size_t index) const { return params_[index].value.view(); }
+    ConstTensorView head() const { return model_.params()[model_.params().head()].value.view(); }
 
     ops::Context& context_;
     const Model& model_;
-    const ParamTable& params_;
     const TrainBatch& batch_;
-    const StateLayout layout_;
-    std::vector<MambaBlock> blocks_;
-    std::vector<BlockValues> values_;
-    TensorView residual_;  // after the last block
-    TensorView rstd_;
-    TensorView normed_;
+    BackbonePass backbone_;
     TensorView logits_;
 };
 
@@ -91,45 +71,10 @@ void ChunkPass::forward(ConstTensorView states_in,
                         TensorView states_out,
                         TensorView loss_sum,
                         TensorView scan_starts) {
-    const ModelConfig& config = model_.config();
-    const std::int64_t lanes = batch_.ids.extent(0);
-    const std::int64_t length = batch_.ids.extent(1);
-    const TensorView embedded = rows(DType::f32, config.d_model);
-    const TensorView added = rows(context_.activations, config.d_model);
-    ops::embedding_forward(
-        context_, {.ids = batch_.ids, .table = weight(params_.embedding()), .y = embedded});
-    for (std::int64_t layer = 0; layer < config.n_layer; ++layer) {
-        const bool first = layer == 0;
-        BlockValues values = BlockValues::take(context_, config, lanes, length, true);
-        values.residual = first ? embedded : rows(DType::f32, config.d_model);
-        if (scan_starts) {
-            values.starts = of_layer(scan_starts, layer);
-            values.has_starts = true;
-        }
-        BlockStates states{layout_.conv(states_in, layer), layout_.ssm(states_in, layer), {}, {}};
-        if (states_out) {
-            states.conv_out = layout_.conv(states_out, layer);
-            states.ssm_out = layout_.ssm(states_out, layer);
-        }
-        const TensorView before = first ? TensorView() : added;
-        const TensorView stream = first ? embedded : values_.back().residual;
-        blocks_.emplace_back(model_, layer)
-            .forward(context_, before, stream, {}, {}, {}, true, values, states, added);
-        values_.push_back(values);
-    }
-    residual_ = rows(DType::f32, config.d_model);
-    normed_ = rows(context_.activations, config.d_model);
-    rstd_ = context_.step.take(DType::f32, {lanes, length});
-    logits_ = rows(DType::f32, config.vocab_size);
-    ops::rms_norm_forward(context_, {.hidden = added,
-                                     .residual_in = values_.back().residual,
-                                     .weight = weight(params_.norm_f()),
-                                     .eps = config.norm_eps,
-                                     .residual_out = residual_,
-                                     .y = normed_,
-                                     .rstd = rstd_});
+    backbone_.forward(states_in, states_out, scan_starts);
+    logits_ = rows(DType::f32, model_.config().vocab_size);
     ops::linear_forward(context_,
-                        {.x = normed_, .weight = weight(params_.head()), .bias = {}, .y = logits_});
+                        {.x = backbone_.normed(), .weight = head(), .bias = {}, .y = logits_});
     if (loss_sum) {
         ops::cross_entropy_forward(context_, {.logits = logits_,
                                               .targets = batch_.targets,
@@ -145,55 +90,24 @@ void ChunkPass::backward(ConstTensorView states_in,
                          TensorView dstates_out,
                          TensorView dstates_in,
                          ConstTensorView scale,
-                         std::int64_t window,
                          Gradients& gradients) {
-    const ModelConfig& config = model_.config();
-    // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
-    // activations.
     const bool rounds = context_.activations != DType::f32;
-    const TensorView dstream = rows(DType::f32, config.d_model);
-    const TensorView dadded = rounds ? rows(context_.activations, config.d_model) : dstream;
-    const TensorView dnormed = rows(context_.activations, config.d_model);
-    const TensorView dlogits = rounds ? rows(context_.activations, config.vocab_size) : logits_;
+    const TensorView dnormed = rows(context_.activations, model_.config().d_model);
+    const TensorView dlogits =
+        rounds ? rows(context_.activations, model_.config().vocab_size) : logits_;
     ops::cross_entropy_backward(context_, {.logits = logits_,
                                            .targets = batch_.targets,
                                            .weight = batch_.weight,
                                            .scale_there = scale,
                                            .dlogits = dlogits});
-    ops::linear_backward(context_, {.x = normed_,
-                                    .weight = weight(params_.head()),
+    ops::linear_backward(context_, {.x = backbone_.normed(),
+                                    .weight = head(),
                                     .dy = dlogits,
                                     .dx = dnormed,
                                     .dweight = gradients.head(),
                                     .dbias = {}});
-    ops::rms_norm_backward(context_, {.residual_out = residual_,
-                                      .weight = weight(params_.norm_f()),
-                                      .rstd = rstd_,
-                                      .dy = dnormed,
-                                      .dresidual_out = {},
-                                      .dx = dstream,
-                                      .dx_bf16 = rounds ? dadded : TensorView(),
-                                      .dweight = gradients.of(params_.norm_f())});
-    for (std::int64_t layer = config.n_layer - 1; layer >= 0; --layer) {
-        const auto at = static_cast<std::size_t>(layer);
-        BlockStateGradients dstates;
-        if (dstates_out) {
-            dstates.conv_out = layout_.conv(dstates_out, layer);
-            dstates.ssm_out = layout_.ssm(dstates_out, layer);
-        }
-        if (dstates_in) {
-            dstates.conv_in = layout_.conv(dstates_in, layer);
-            dstates.ssm_in = layout_.ssm(dstates_in, layer);
-        }
-        blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, dadded, dstates, window,
-                             gradients);
-    }
-    if (batch_.input_gradient) {
-        copy(context_.queue, dstream, batch_.input_gradient);
-    }
-    ops::embedding_backward(
-        context_, {.ids = batch_.ids, .dy = dstream, .dtable = gradients.of(params_.embedding())});
+    backbone_.backward(dnormed, states_in, dstates_out, dstates_in, batch_.input_gradient,
+                       gradients);
 }
 
 /// Chunk by chunk without keeping anything but the loss, and `scan_starts` if given; the states go
@@ -276,7 +190,9 @@ std::int64_t chunks_with_scan_starts(const ops::OpTable& table,
                                      std::int64_t lanes,
                                      std::int64_t length,
                                      std::int64_t chunk) {
-    const std::int64_t bytes = config.n_layer * scan_starts_bytes(table, config, lanes, chunk);
+    const std::int64_t bytes =
+        config.n_layer *
+        ops::selective_scan_starts_bytes(table, lanes, chunk, config.d_inner, config.d_state);
     return bytes > 0 ? std::min(ceil_div(length, chunk) - 1, kMostScanStarts / bytes) : 0;
 }
 
@@ -331,19 +247,7 @@ void ask_training_step(ops::Context& context,
     const TensorView starts = context.step.take(DType::f32, {chunks, states.layout().count()});
     const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
     const TensorView loss_sum = sums.slice(0, 0, states.lanes());
-    const std::int64_t with_starts =
-        chunks_with_scan_starts(context.table, model.config(), states.lanes(), length, step);
-    const TensorView scan_starts =
-        with_starts > 0
-            ? context.step.take(DType::u8, {with_starts, model.config().n_layer,
-                                            scan_starts_bytes(context.table, model.config(),
-                                                              states.lanes(), step)})
-            : TensorView();
-    const auto scan_starts_of = [&](std::int64_t k) {
-        return k < with_starts ? scan_starts.slice(0, k, k + 1)
-                                     .reshape({scan_starts.extent(1), scan_starts.extent(2)})
-                               : TensorView();
-    };
+    const ScanStarts scan_starts(context, model.config(), states.lanes(), length, step);
     const auto start_of = [&](std::int64_t k) {
         return starts.slice(0, k, k + 1).reshape({states.layout().count()});
     };
@@ -353,21 +257,21 @@ void ask_training_step(ops::Context& context,
     for (std::int64_t k = 0; k < chunks; ++k) {
         states.snapshot(start_of(k));
         if (k + 1 < chunks) {  // the last one is run below, with its backward
-            read_chunk(context, model, batch_of(k), states, scan_starts_of(k), loss_sum);
+            read_chunk(context, model, batch_of(k), states, scan_starts.of(k), loss_sum);
         }
     }
     for (std::int64_t k = chunks - 1; k >= 0; --k) {
         const StepMemory::Scope chunk_scope(context.step);
         const bool last = k + 1 == chunks;
         const TrainBatch part = batch_of(k);
-        ChunkPass pass(context, model, part);
+        ChunkPass pass(context, model, part, length);
         pass.forward(start_of(k), last ? states.values() : TensorView(),
-                     last ? loss_sum : TensorView(), scan_starts_of(k));
+                     last ? loss_sum : TensorView(), scan_starts.of(k));
         if (last) {
             states.ask_sum(context, sums.slice(0, states.lanes(), states.lanes() + 1));
         }
         pass.backward(start_of(k), last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
-                      scale, length, gradients);
+                      scale, gradients);
     }
     gradients.join_head(context);
 }

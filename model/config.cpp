@@ -149,6 +149,7 @@ void ModelConfig::validate() const {
     within("d_state", d_state, 1, 1024);
     within("d_conv", d_conv, 2, 4);
     within("dt_rank", dt_rank, 1, std::int64_t{1} << 16);
+    within("n_classes", n_classes, 0, 256);
     require(problems, norm_eps > 0.0F && norm_eps < 1.0F, "norm_eps is not within 0 to 1");
     require(problems, dt_min > 0.0 && dt_min <= dt_max && dt_max < 20.0,
             "dt_min and dt_max are not 0 < dt_min <= dt_max < 20");

@@ -27,6 +27,8 @@ struct ModelConfig {
     bool use_bias = false;       // in_proj.bias, out_proj.bias
     bool use_conv_bias = true;   // conv1d.bias
     bool tie_embeddings = true;  // the head is the embedding table
+    // C of a classifier's head, at most 256; 0: none. In no JSON: the tensors say it.
+    std::int64_t n_classes = 0;
     // Initialisation alone (spec Mamba 1.6).
     double dt_min = 1e-3;
     double dt_max = 1e-1;

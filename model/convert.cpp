@@ -132,6 +132,9 @@ void convert(const std::string& in,
              const std::optional<Provenance>& provenance,
              Allocator& allocator) {
     Model model = load_any_form(in, allocator);
+    if (model.config().n_classes > 0) {  // neither of the other two has such a head, nor its labels
+        model = model.with_classes(0);
+    }
     switch (to) {
         case DirectoryForm::mambase:
             if (!model.provenance()) {

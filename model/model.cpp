@@ -39,11 +39,13 @@ std::string_view embedding_name(const SafetensorsFile& file) {
     return kEmbedding;
 }
 
-/// Biases and an untied head are where their tensors are, whatever the config says.
+/// Biases, an untied head and a classifier's are where their tensors are, whatever the config says.
 void believe_tensors(ConfigFile& config, const SafetensorsFile& file) {
     ModelConfig& model = config.model;
     model.use_bias = file.find("backbone.layers.0.mixer.in_proj.bias") != nullptr;
     model.use_conv_bias = file.find("backbone.layers.0.mixer.conv1d.bias") != nullptr;
+    const SafetensorsEntry* const classes = file.find(kClassWeightName);
+    model.n_classes = classes != nullptr && classes->shape.rank() == 2 ? classes->shape[0] : 0;
     const SafetensorsEntry* const head = file.find(kHead);
     const SafetensorsEntry* const table = file.find(embedding_name(file));
     if (head == nullptr || head == table) {
@@ -140,6 +142,22 @@ Model Model::load(const std::string& dir, ConfigFile config, Allocator& allocato
         require_finite(param, file.path());
     }
     return model;
+}
+
+Model Model::with_classes(std::int64_t classes) const {
+    ConfigFile file = file_;
+    file.model.n_classes = classes;
+    file.model.validate();
+    Model out(std::move(file), host_allocator());
+    for (Param& param : out.params_) {
+        const Param* const mine = params_.find(param.name);
+        if (mine != nullptr && mine->shape == param.shape) {
+            copy(host_queue(), mine->value.view(), param.value.view());
+        } else {
+            zero(host_queue(), param.value.view());
+        }
+    }
+    return out;
 }
 
 Model Model::initialise(const ModelConfig& config, std::uint64_t seed, Allocator& allocator) {

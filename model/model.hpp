@@ -15,10 +15,10 @@ namespace mambase::model {
 
 class Model {
   public:
-    /// From a directory with config.json and model.safetensors (ours or Hugging Face's). Biases and
-    /// an untied head are taken where the tensors are there. Throws Error{not_found, format}, one
-    /// line that names the file and the tensor or JSON path: missing, unexpected or misshapen
-    /// tensors, values that are not finite.
+    /// From a directory with config.json and model.safetensors (ours or Hugging Face's). Biases, an
+    /// untied head and a classifier's are taken where the tensors are there. Throws
+    /// Error{not_found, format}, one line that names the file and the tensor or JSON path: missing,
+    /// unexpected or misshapen tensors, values that are not finite.
     static Model load(const std::string& dir, Allocator& allocator);
     /// The same with a config that the caller has read.
     static Model load(const std::string& dir, ConfigFile config, Allocator& allocator);
@@ -27,6 +27,9 @@ class Model {
     /// Values undefined: for a caller that fills params() itself.
     static Model uninitialised(const ModelConfig& config, Allocator& allocator);
 
+    /// On the host, of a model on the host: the same with a head of so many classes, zeros where it
+    /// had no such head before; 0: without one.
+    Model with_classes(std::int64_t classes) const;
     /// The same weights in the memory of `queue`, which outlives the model: this model itself where
     /// that is the host. Only a model on the host can be saved or hashed.
     Model on_device(DeviceQueue& queue) &&;

@@ -16,7 +16,7 @@ constexpr bool kNoDecay = false;
 }  // namespace
 
 std::size_t ParamTable::add(std::string name, const Shape& shape, Init init, bool decay) {
-    params_.push_back({std::move(name), shape, init, decay, {}});
+    params_.push_back({std::move(name), shape, init, decay, {}, false});
     return params_.size() - 1;
 }
 
@@ -55,6 +55,10 @@ ParamTable::ParamTable(const ModelConfig& config) {
     head_ = config.tie_embeddings
                 ? embedding_
                 : add("lm_head.weight", {config.vocab_size, d}, Init::fan_in, kDecay);
+    if (config.n_classes > 0) {
+        add(std::string(kClassWeightName), {config.n_classes, d}, Init::zeros, kDecay);
+        add("classify_head.bias", {config.n_classes}, Init::zeros, kNoDecay);
+    }
 }
 
 void ParamTable::allocate(Allocator& allocator) {

@@ -15,6 +15,9 @@
 
 namespace mambase::model {
 
+/// [C,D]: says in a file that the model is a classifier, and of how many classes.
+inline constexpr std::string_view kClassWeightName = "classify_head.weight";
+
 /// How a fresh model draws the values (spec Mamba 1.6).
 enum class Init : std::uint8_t {
     zeros,
@@ -32,8 +35,9 @@ struct Param {
     std::string name;
     Shape shape;
     Init init = Init::zeros;
-    bool decay = false;  // weight decay applies
-    Tensor value;        // f32
+    bool decay = false;   // weight decay applies
+    Tensor value;         // f32
+    bool frozen = false;  // the optimiser leaves it as it is
 };
 
 /// Places in the table of one layer's parameters.
@@ -77,6 +81,9 @@ class ParamTable {
     std::size_t norm_f() const noexcept { return norm_f_; }        // [D]
     /// [V,D]; the embedding where it is tied.
     std::size_t head() const noexcept { return head_; }
+    /// [C,D] and [C], the last two of the table; only where the model has classes.
+    std::size_t class_weight() const noexcept { return params_.size() - 2; }
+    std::size_t class_bias() const noexcept { return params_.size() - 1; }
 
   private:
     std::size_t add(std::string name, const Shape& shape, Init init, bool decay);

@@ -15,7 +15,8 @@ struct Counts {
     std::int64_t embedding = 0;
     std::int64_t blocks = 0;
     std::int64_t norm_f = 0;
-    std::int64_t head = 0;  // 0 where it is tied
+    std::int64_t head = 0;     // 0 where it is tied
+    std::int64_t classes = 0;  // of a classifier's head
     std::int64_t total = 0;
 };
 
@@ -26,7 +27,8 @@ Counts count(const Model& model) {
     out.embedding = params[params.embedding()].shape.count();
     out.norm_f = params[params.norm_f()].shape.count();
     out.head = model.config().tie_embeddings ? 0 : params[params.head()].shape.count();
-    out.blocks = out.total - out.embedding - out.norm_f - out.head;
+    out.classes = model.config().n_classes * (model.config().d_model + 1);
+    out.blocks = out.total - out.embedding - out.norm_f - out.head - out.classes;
     return out;
 }
 
@@ -59,6 +61,11 @@ std::string summary_text(const Model& model) {
              concat(format_count(counts.total), ": embedding ", format_count(counts.embedding),
                     ", blocks ", format_count(counts.blocks), ", last norm ",
                     format_count(counts.norm_f), ", head ", format_count(counts.head)));
+    if (config.n_classes > 0) {
+        add_line(out, "classifier",
+                 concat(config.n_classes, " classes, ", format_count(counts.classes),
+                        " parameters (classifier.json says which)"));
+    }
     const auto& origin = model.provenance();
     if (!origin) {
         add_line(
@@ -85,6 +92,9 @@ std::string summary_json(const Model& model) {
                          {"blocks", counts.blocks},
                          {"norm_f", counts.norm_f},
                          {"head", counts.head}};
+    if (counts.classes > 0) {
+        out["parameters"]["classify_head"] = counts.classes;
+    }
     out["sha256"] = model.hash();
     return out.dump(2) + "\n";
 }

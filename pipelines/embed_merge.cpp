@@ -247,9 +247,13 @@ EmbedReport merge_embeddings(const std::vector<std::string>& arrays,
     }
     table.finish();
     report.records = table.lines();
-    const Json description = joined_description(descriptions.front(), report, runtime);
     finish_embedding(
-        report, [&] { write_json(report.description, description); }, [&] { array.commit(); });
+        report,
+        [&] {
+            write_json(report.description,
+                       joined_description(descriptions.front(), report, runtime));
+        },
+        [&] { array.commit(); });
     return report;
 }
 

@@ -1,6 +1,6 @@
 #include "pipelines/embedding_files.hpp"
 
-#include <filesystem>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -88,18 +88,9 @@ void write_description(const std::string& path,
     write_json(path, json);
 }
 
-void finish_embedding(const EmbedReport& report,
-                      const std::function<void()>& describe,
-                      const std::function<void()>& finish_array) {
-    try {
-        describe();
-        finish_array();
-    } catch (...) {  // what lies beside it means nothing without the array
-        std::error_code ignored;
-        std::filesystem::remove(report.rows_table, ignored);
-        std::filesystem::remove(report.description, ignored);
-        throw;
-    }
+void remove_beside(const EmbedReport& report) noexcept {
+    ::unlink(report.rows_table.c_str());
+    ::unlink(report.description.c_str());
 }
 
 }  // namespace mambase::pipelines

@@ -60,10 +60,22 @@ void write_description(const std::string& path,
                        const std::optional<ShardFacts>& shard,
                        const Runtime& runtime);
 
+/// What lies beside an array means nothing without it: removes the rows table and the description.
+void remove_beside(const EmbedReport& report) noexcept;
+
 /// Writes the description, then lets the array appear; the rows table is there. Where that fails,
 /// neither it nor the description stays.
+template <class Describe, class FinishArray>
 void finish_embedding(const EmbedReport& report,
-                      const std::function<void()>& describe,
-                      const std::function<void()>& finish_array);
+                      const Describe& describe,
+                      const FinishArray& finish_array) {
+    try {
+        describe();
+        finish_array();
+    } catch (...) {
+        remove_beside(report);
+        throw;
+    }
+}
 
 }  // namespace mambase::pipelines

@@ -304,7 +304,9 @@ std::string plan_text(Engine& engine,
                       BaseModel& reader,
                       const GenerateOptions& options) {
     const std::int64_t prompts =
-        options.prompt_file.empty() ? 1 : count_bases(options.prompt_file, {}).records;
+        options.prompt_file.empty()
+            ? 1
+            : count_bases(*io::open_sequences(options.prompt_file, {})).records;
     const std::int64_t sequences = checked_mul(prompts, options.count);
     const std::int64_t bases = checked_mul(sequences, options.length);
     const std::int64_t lanes =

@@ -71,6 +71,16 @@ void MetricsLog::add(const ValidMetrics& metrics) {
     write(line + "}\n");
 }
 
+void MetricsLog::add(const ValidClassMetrics& metrics) {
+    std::string line =
+        concat("{\"step\":", metrics.step, ",\"valid_loss\":", metrics.nats,
+               ",\"valid_accuracy\":", metrics.accuracy, ",\"valid_windows\":", metrics.windows);
+    if (with_times_) {
+        line += concat(",\"seconds\":", format_fixed(metrics.seconds, 4));
+    }
+    write(line + "}\n");
+}
+
 void MetricsLog::flush() {
     if (::fdatasync(fileno(file_.get())) != 0 && errno != EINVAL && errno != EROFS) {
         throw Error(ErrorCode::io, std::generic_category().message(errno)).at(path_);

@@ -10,10 +10,11 @@
 namespace mambase::pipelines {
 
 /// A step:        {"step", "bases", "loss", "bits", "lr", "gradient_norm", "seconds"}
-/// A validation:  {"step", "valid_loss", "valid_bits", "valid_bases", "seconds"}
+/// A validation:  {"step", "valid_loss", "valid_bits", "valid_bases", "seconds"}, of a classifier
+///                {"step", "valid_loss", "valid_accuracy", "valid_windows", "seconds"}
 /// step counts from 1; bases is the targets read through this step; losses are means in nats a
-/// base, bits the same over ln 2; gradient_norm is the one before clipping; seconds is the time of
-/// this step or validation, left out of a log without times.
+/// base (of a classifier: a window), bits the same over ln 2; gradient_norm is the one before
+/// clipping; seconds is the time of this step or validation, left out of a log without times.
 struct StepMetrics {
     std::int64_t step = 0;
     std::int64_t bases = 0;
@@ -27,6 +28,14 @@ struct ValidMetrics {
     std::int64_t step = 0;
     double nats = 0.0;
     std::int64_t bases = 0;
+    double seconds = 0.0;
+};
+
+struct ValidClassMetrics {
+    std::int64_t step = 0;
+    double nats = 0.0;
+    double accuracy = 0.0;
+    std::int64_t windows = 0;
     double seconds = 0.0;
 };
 
@@ -44,6 +53,7 @@ class MetricsLog {
 
     void add(const StepMetrics& metrics);
     void add(const ValidMetrics& metrics);
+    void add(const ValidClassMetrics& metrics);
     /// Waits until what was added is on the disk, so that the log is not behind the saved state.
     void flush();
 

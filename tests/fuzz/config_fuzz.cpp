@@ -1,5 +1,7 @@
-// config.json and presets: any text gives an Error, or something that is written and read the same.
+// config.json, classifier.json and presets: any text gives an Error, or something that is written
+// and read the same.
 #include "base/error.hpp"
+#include "model/classifier.hpp"
 #include "model/config.hpp"
 
 #include <cstddef>
@@ -31,6 +33,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         const mambase::model::ConfigFile again = mambase::model::parse_config(written, "written");
         if (!(again.model == config.model) || !(again.mambase == config.mambase) ||
             mambase::model::config_json(again) != written) {
+            std::abort();
+        }
+    });
+    expect_error_or_nothing([&] {
+        const auto classifier = mambase::model::parse_classifier(text, "input");
+        const std::string written = mambase::model::classifier_json(classifier);
+        if (!(mambase::model::parse_classifier(written, "written") == classifier)) {
             std::abort();
         }
     });

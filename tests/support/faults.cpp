@@ -4,7 +4,9 @@
 //   interrupted       every other read and write is interrupted before it begins (EINTR)
 //   read:N, sync:N, rename:N   the N-th such call (from 1) fails with EIO
 //   write:N           the N-th write and all after it fail with ENOSPC
-//   new:N             the N-th operator new throws std::bad_alloc
+//   new:N             the N-th operator new throws std::bad_alloc; counted from the first read on,
+//   for
+//                     CLI11, which comes before, ends the process where it has no memory
 // FAULT_COUNTS names a file that gets the number of calls: reads writes syncs renames news.
 #include <atomic>
 #include <cerrno>
@@ -72,9 +74,11 @@ ssize_t transfer(Call call, int fd, std::size_t n) {
 }
 
 void* allocate(std::size_t bytes, std::size_t alignment) {
+    if (counts[reads] > 0 && fails(news)) {
+        throw std::bad_alloc();
+    }
     void* const memory =
-        fails(news) ? nullptr
-        : alignment > alignof(std::max_align_t)
+        alignment > alignof(std::max_align_t)
             ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)
             : std::malloc(bytes == 0 ? 1 : bytes);
     if (memory == nullptr) {

@@ -5,8 +5,12 @@
 
 #include <array>
 #include <csignal>
+#include <fcntl.h>
 #include <filesystem>
+#include <string>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -45,6 +49,21 @@ TEST_CASE("an output appears whole or not at all") {
     CHECK(entries(dir.path()) == 1);
     const MappedFile map(path);
     CHECK(map.bytes().size() == 10);
+}
+
+TEST_CASE("a pipe or device is written to, never replaced") {
+    const test::TempDir dir;
+    const std::string pipe = dir.file("pipe");
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+    OutputFile out(pipe);
+    out.write("as it comes");
+    out.commit();
+    char text[32] = {};
+    CHECK(::read(reader, text, sizeof text) == 11);
+    CHECK(std::string(text) == "as it comes");
+    ::close(reader);
+    CHECK(std::filesystem::is_fifo(pipe));
 }
 
 TEST_CASE("writes larger than the buffer keep their order") {

@@ -1,0 +1,124 @@
+#include "model/backbone_pass.hpp"
+
+#include "kernels/ops/embedding.hpp"
+#include "kernels/ops/rms_norm.hpp"
+#include "kernels/ops/selective_scan.hpp"
+
+namespace mambase::model {
+
+ScanStarts::ScanStarts(ops::Context& context,
+                       const ModelConfig& config,
+                       std::int64_t lanes,
+                       std::int64_t length,
+                       std::int64_t chunk)
+    : chunks_(chunks_with_scan_starts(context.table, config, lanes, length, chunk)) {
+    if (chunks_ > 0) {
+        const std::int64_t bytes = ops::selective_scan_starts_bytes(context.table, lanes, chunk,
+                                                                    config.d_inner, config.d_state);
+        values_ = context.step.take(DType::u8, {chunks_, config.n_layer, bytes});
+    }
+}
+
+TensorView ScanStarts::of(std::int64_t k) const {
+    return k < chunks_ ? values_.slice(0, k, k + 1).reshape({values_.extent(1), values_.extent(2)})
+                       : TensorView();
+}
+
+BackbonePass::BackbonePass(ops::Context& context,
+                           const Model& model,
+                           ConstTensorView ids,
+                           std::int64_t window)
+    : context_(context),
+      model_(model),
+      params_(model.params()),
+      ids_(ids),
+      window_(window),
+      layout_(model.config(), ids.extent(0)) {}
+
+TensorView BackbonePass::rows(DType type) const {
+    return context_.step.take(type, {ids_.extent(0), ids_.extent(1), model_.config().d_model});
+}
+
+void BackbonePass::forward(ConstTensorView states_in,
+                           TensorView states_out,
+                           TensorView scan_starts) {
+    const ModelConfig& config = model_.config();
+    const std::int64_t lanes = ids_.extent(0);
+    const std::int64_t length = ids_.extent(1);
+    const TensorView embedded = rows(DType::f32);
+    const TensorView added = rows(context_.activations);
+    ops::embedding_forward(context_,
+                           {.ids = ids_, .table = weight(params_.embedding()), .y = embedded});
+    for (std::int64_t layer = 0; layer < config.n_layer; ++layer) {
+        const bool first = layer == 0;
+        BlockValues values = BlockValues::take(context_, config, lanes, length, true);
+        values.residual = first ? embedded : rows(DType::f32);
+        if (scan_starts) {
+            values.starts = scan_starts.slice(0, layer, layer + 1).reshape({scan_starts.extent(1)});
+            values.has_starts = true;
+        }
+        BlockStates states{layout_.conv(states_in, layer), layout_.ssm(states_in, layer), {}, {}};
+        if (states_out) {
+            states.conv_out = layout_.conv(states_out, layer);
+            states.ssm_out = layout_.ssm(states_out, layer);
+        }
+        const TensorView before = first ? TensorView() : added;
+        const TensorView stream = first ? embedded : values_.back().residual;
+        blocks_.emplace_back(model_, layer)
+            .forward(context_, before, stream, {}, {}, {}, true, values, states, added);
+        values_.push_back(values);
+    }
+    residual_ = rows(DType::f32);
+    normed_ = rows(context_.activations);
+    rstd_ = context_.step.take(DType::f32, {lanes, length});
+    ops::rms_norm_forward(context_, {.hidden = added,
+                                     .residual_in = values_.back().residual,
+                                     .weight = weight(params_.norm_f()),
+                                     .eps = config.norm_eps,
+                                     .residual_out = residual_,
+                                     .y = normed_,
+                                     .rstd = rstd_});
+}
+
+void BackbonePass::backward(ConstTensorView dnormed,
+                            ConstTensorView states_in,
+                            TensorView dstates_out,
+                            TensorView dstates_in,
+                            TensorView input_gradient,
+                            Gradients& gradients) {
+    // The gradient of the stream adds up in f32; the mixers' products read it in the type of the
+    // activations.
+    const bool rounds = context_.activations != DType::f32;
+    const TensorView dstream = rows(DType::f32);
+    const TensorView dadded = rounds ? rows(context_.activations) : dstream;
+    ops::rms_norm_backward(context_, {.residual_out = residual_,
+                                      .weight = weight(params_.norm_f()),
+                                      .rstd = rstd_,
+                                      .dy = dnormed,
+                                      .dresidual_out = {},
+                                      .dx = dstream,
+                                      .dx_bf16 = rounds ? dadded : TensorView(),
+                                      .dweight = gradients.of(params_.norm_f())});
+    for (std::int64_t layer = model_.config().n_layer - 1; layer >= 0; --layer) {
+        const auto at = static_cast<std::size_t>(layer);
+        BlockStateGradients dstates;
+        if (dstates_out) {
+            dstates.conv_out = layout_.conv(dstates_out, layer);
+            dstates.ssm_out = layout_.ssm(dstates_out, layer);
+        }
+        if (dstates_in) {
+            dstates.conv_in = layout_.conv(dstates_in, layer);
+            dstates.ssm_in = layout_.ssm(dstates_in, layer);
+        }
+        blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
+                             layout_.ssm(states_in, layer), dstream, dadded, dstates, window_,
+                             gradients);
+    }
+    if (input_gradient) {
+        copy(context_.queue, dstream, input_gradient);
+    }
+    ops::embedding_backward(
+        context_, {.ids = ids_, .dy = dstream, .dtable = gradients.of(params_.embedding())});
+}
+
+}  // namespace mambase::model

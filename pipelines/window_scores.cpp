@@ -1,0 +1,131 @@
+#include "pipelines/window_scores.hpp"
+
+#include "base/error.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace mambase::pipelines {
+
+bool has_bases(std::span<const std::uint8_t> codes, const io::Tokenizer& tokenizer) {
+    return std::any_of(codes.begin(), codes.end(),
+                       [&](std::uint8_t code) { return tokenizer.is_acgt(code); });
+}
+
+WindowScores::WindowScores(Engine& engine,
+                           const model::Model& model,
+                           const io::Tokenizer& tokenizer,
+                           model::HeadPool pool,
+                           std::int64_t chunk,
+                           Sink sink)
+    : engine_(engine),
+      model_(model),
+      tokenizer_(tokenizer),
+      pool_(pool),
+      sink_(std::move(sink)),
+      lanes_(engine,
+             model,
+             chunk,
+             [this](const model::Chunk& ids,
+                    model::StateBank& bank,
+                    std::span<const LaneSlice> slices) { compute(ids, bank, slices); }),
+      scores_(static_cast<std::size_t>(model.config().n_classes)) {}
+
+void WindowScores::add(std::int64_t tag, std::span<const std::uint8_t> codes) {
+    add_strand(tag, io::Strand::forward, {codes.begin(), codes.end()});
+    std::vector<std::uint8_t> reverse(codes.size());
+    std::transform(codes.begin(), codes.end(), reverse.rbegin(),
+                   [&](std::uint8_t code) { return tokenizer_.complement(code); });
+    add_strand(tag, io::Strand::reverse, std::move(reverse));
+}
+
+void WindowScores::add_strand(std::int64_t tag,
+                              io::Strand strand,
+                              std::vector<std::uint8_t> codes) {
+    TaggedPiece tagged;
+    tagged.tag = tag;
+    tagged.piece.strand = strand;
+    tagged.piece.codes = std::move(codes);
+    tagged.piece.first = true;
+    tagged.piece.last = true;
+    lanes_.add(std::move(tagged));
+}
+
+/// Windows of a call begin and end with it, or there is one, in slices.
+void WindowScores::compute(const model::Chunk& chunk,
+                           model::StateBank& bank,
+                           std::span<const LaneSlice> slices) {
+    ops::Context& context = engine_.context();
+    const StepMemory::Scope device_scope(engine_.step());
+    const StepMemory::Scope host_scope(engine_.host());
+    const std::int64_t lanes = chunk.ids.extent(0);
+    const std::int64_t length = chunk.ids.extent(1);
+    const TensorView member = engine_.host().take(DType::i32, {lanes, length});
+    const auto counts = member.as<std::int32_t, 2>();
+    for (std::int64_t b = 0; b < lanes; ++b) {
+        const LaneSlice& slice = slices[static_cast<std::size_t>(b)];
+        const std::uint8_t* const codes = slice.source->piece.codes.data() + slice.offset;
+        std::fill_n(&counts(b), length, std::int32_t{-1});
+        for (std::int64_t t = 0; t < slice.count; ++t) {
+            counts(b, t) = tokenizer_.is_acgt(codes[t]) ? 0 : -1;
+        }
+    }
+    if (slices.front().offset == 0) {
+        if (!sum_ || sum_.shape()[0] != lanes) {
+            Allocator& memory = engine_.queue().memory();
+            sum_ = Tensor(memory, DType::f64, {lanes, 1, model_.config().d_model}, "pooled rows");
+            count_ = Tensor(memory, DType::i64, {lanes, 1}, "numbers of pooled rows");
+        }
+        zero(engine_.queue(), sum_.view());
+        zero(engine_.queue(), count_.view());
+    }
+    const model::PooledRows pooled{sum_.view(), count_.view()};
+    model::pool_chunk(context, model_, chunk, ops::on_device(context, member), pool_, bank, pooled);
+    const LaneSlice& first = slices.front();
+    if (first.offset + first.count < static_cast<std::int64_t>(first.source->piece.codes.size())) {
+        return;
+    }
+    const TensorView logits =
+        engine_.step().take(DType::f32, {lanes, 1, model_.config().n_classes});
+    model::class_logits(context, model_, pooled, pool_, logits);
+    const auto rows = ops::on_host(context, logits).as<const float, 3>();
+    for (std::int64_t b = 0; b < lanes; ++b) {
+        take(*slices[static_cast<std::size_t>(b)].source, &rows(b));
+    }
+}
+
+void WindowScores::take(const TaggedPiece& piece, const float* logits) {
+    if (piece.piece.strand == io::Strand::forward) {
+        std::copy_n(logits, scores_.size(), scores_.begin());
+        return;
+    }
+    std::transform(scores_.begin(), scores_.end(), logits, scores_.begin(),
+                   [](double a, float b) { return 0.5 * (a + static_cast<double>(b)); });
+    sink_(piece.tag, scores_);
+}
+
+ScoredSet score_windows(Engine& engine,
+                        const model::Model& model,
+                        const SampleSet& samples,
+                        const std::vector<LabelledWindow>& windows,
+                        std::int64_t bases,
+                        model::HeadPool pool,
+                        std::int64_t chunk,
+                        const Runtime& runtime) {
+    ScoredSet out{model.config().n_classes, {}, {}};
+    WindowScores scores(engine, model, samples.tokenizer(), pool, chunk,
+                        [&](std::int64_t label, std::span<const double> row) {
+                            out.add(label, row);
+                            runtime.throw_if_stopped();
+                        });
+    for (const LabelledWindow& window : windows) {
+        const auto codes = samples.codes(window).first(static_cast<std::size_t>(bases));
+        if (has_bases(codes, samples.tokenizer())) {
+            scores.add(window.label, codes);
+        }
+    }
+    scores.flush();
+    return out;
+}
+
+}  // namespace mambase::pipelines
