@@ -26,6 +26,11 @@ constexpr std::int64_t ceil_div(std::int64_t n, std::int64_t unit) {
     return n / unit + (n % unit != 0 ? 1 : 0);
 }
 
+/// Largest count of `unit`s that is not past `n`, which may be negative; unit > 0.
+constexpr std::int64_t floor_div(std::int64_t n, std::int64_t unit) {
+    return n / unit - (n % unit < 0 ? 1 : 0);
+}
+
 /// Smallest multiple of `unit` that is at least `n`.
 inline std::int64_t round_up(std::int64_t n, std::int64_t unit) {
     return checked_mul(ceil_div(n, unit), unit);

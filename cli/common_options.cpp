@@ -161,6 +161,18 @@ void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading) {
                "For a model that does not name its own; default: by its vocabulary");
 }
 
+void declare_circular(CLI::App& app, pipelines::ReadingOptions& reading) {
+    add_parsed(app, "--circular", "NAME[,...]|all",
+               "Records that are circles: the bases before the first one are the last ones, on the "
+               "reverse strand likewise; they are read first, for context alone",
+               [&circular = reading.circular](const std::string& text) {
+                   for (const std::string_view name : split(text, ',')) {
+                       MAMBASE_REQUIRE(!name.empty(), ErrorCode::usage, "a name is empty");
+                       circular.emplace_back(name);
+                   }
+               });
+}
+
 void declare_chunk(CLI::App& app, std::int64_t& chunk, const std::string& help) {
     add_parsed(app, "--chunk", "INT", help + " (K, M, G: powers of ten). Changes no result",
                [&chunk](const std::string& text) {

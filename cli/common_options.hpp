@@ -51,6 +51,8 @@ void declare_sequences(CLI::App& app, pipelines::ReadingOptions& reading);
 void declare_regions(CLI::App& app, pipelines::ReadingOptions& reading);
 /// All of ReadingOptions: files, -T, -r, -R, --context, --gap, --chunk, --tokenizer.
 void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading);
+/// Records that are circles.
+void declare_circular(CLI::App& app, pipelines::ReadingOptions& reading);
 /// "8k" or "whole".
 std::int64_t parse_context(std::string_view text);
 /// --chunk; 0 is refused.

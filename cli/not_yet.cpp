@@ -13,9 +13,8 @@ namespace mambase::cli {
 namespace {
 
 constexpr NotYet kTable[] = {
-    {"variants", ""},         {"state", ""},           {"evaluate", "--circular"},
-    {"evaluate", "--states"}, {"score", "--circular"}, {"score", "--states"},
-    {"score", "--shard"},     {"embed", "--circular"}, {"embed", "--states"},
+    {"variants", ""},      {"state", ""},        {"evaluate", "--states"}, {"score", "--circular"},
+    {"score", "--states"}, {"score", "--shard"}, {"embed", "--states"},
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "genomics_io/segment_encoder.hpp"
 
+#include "base/checked_math.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "genomics_io/region.hpp"
@@ -24,7 +25,10 @@ Error illegal_letter(const std::string& path,
                      Strand strand,
                      std::size_t at) {
     const char letter = segment.bases[at];
-    const std::int64_t position = segment.start + static_cast<std::int64_t>(at);
+    std::int64_t position = segment.start + static_cast<std::int64_t>(at);
+    if (segment.circle > 0) {
+        position -= floor_div(position, segment.circle) * segment.circle;
+    }
     std::string message = concat(spelled(letter), " is not a nucleotide code");
     if (std::string_view("EFIJLOPQXZefijlopqxz").find(letter) != std::string_view::npos) {
         message += " (is this protein?)";

@@ -24,6 +24,9 @@ struct Segment {
     /// segment with both.
     bool first = false;
     bool last = false;
+    /// The record's length where it is a circle that is read round (circular.hpp): then a segment
+    /// lies within one turn. 0: a line.
+    std::int64_t circle = 0;
 };
 
 struct ReadOptions {

@@ -1,5 +1,6 @@
 #include "genomics_io/window.hpp"
 
+#include "base/checked_math.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "genomics_io/run_scanner.hpp"
@@ -75,14 +76,14 @@ struct WindowReader::State {
           tokenizer(with),
           options(as),
           strand(on),
-          score(interval),
+          asked(interval),
           scanner(with, as.gap) {}
 
     std::unique_ptr<SequenceSource> source;
     const Tokenizer& tokenizer;
     WindowOptions options;
     Strand strand;
-    Interval score;
+    Interval asked;
 
     Segment segment;
     std::size_t segment_at = 0;  // bases of it that are encoded
@@ -95,6 +96,7 @@ struct WindowReader::State {
 
     RunScanner scanner;
     RunBuffer buffer;
+    Interval score;  // of the record
     // The next window: its reset, the first position that it scores, and its end on the grid.
     std::int64_t reset = 0;
     std::int64_t score_from = 0;
@@ -102,6 +104,7 @@ struct WindowReader::State {
 
     bool advance();
     void begin_record();
+    void start_window(std::int64_t run_begin);
     void encode_block();
     void scan_block();
     void end_run();
@@ -141,18 +144,29 @@ void WindowReader::State::begin_record() {
     summary = {};
     summary.record = segment.record;
     summary.name = *name;
+    score = segment.circle == 0 ? asked
+                                : Interval{std::max(asked.begin, std::int64_t{0}),
+                                           std::min(asked.end, segment.circle)};
     scanner.start(segment.start);
-    reset = score_from = segment.start;
-    buffer.restart(segment.start);
+    start_window(segment.start);
+}
+
+/// The first one of a run.
+void WindowReader::State::start_window(std::int64_t run_begin) {
+    buffer.restart(run_begin);
+    reset = score_from = run_begin;
     const std::int64_t n = options.context;
-    grid_end = n == 0 ? kEndless : (segment.start / n + 2) * n;
+    grid_end = n == 0 ? kEndless : (floor_div(run_begin, n) + 2) * n;
 }
 
 void WindowReader::State::encode_block() {
     const std::size_t n = std::min(kBlockCodes, segment.bases.size() - segment_at);
     block.resize(n);
+    const bool counts =
+        segment.circle == 0 || (segment.start >= 0 && segment.start < segment.circle);
+    RecordSummary unused;
     encode_segment(tokenizer, source->path(), segment, strand, segment_at, n, block.data(),
-                   summary);
+                   counts ? summary : unused);
     segment_at += n;
     block_at = 0;
 }
@@ -168,10 +182,7 @@ void WindowReader::State::scan_block() {
     }
     const Interval run = scanner.run();
     if (!was_in_run) {
-        buffer.restart(run.begin);
-        reset = score_from = run.begin;
-        const std::int64_t grid = options.context;
-        grid_end = grid == 0 ? kEndless : (run.begin / grid + 2) * grid;
+        start_window(run.begin);
     }
     if (score_from < score.end) {
         const auto skipped = static_cast<std::size_t>(std::max(run.begin - from, std::int64_t{0}));
@@ -183,7 +194,12 @@ void WindowReader::State::scan_block() {
 }
 
 void WindowReader::State::end_run() {
-    summary.in_gaps -= scanner.run().size();  // becomes length less all runs
+    Interval run = scanner.run();
+    if (segment.circle > 0) {
+        run.begin = std::clamp(run.begin, std::int64_t{0}, segment.circle);
+        run.end = std::clamp(run.end, std::int64_t{0}, segment.circle);
+    }
+    summary.in_gaps -= run.size();  // becomes length less all runs
 }
 
 void WindowReader::State::end_record() {
@@ -296,9 +312,17 @@ Skipped WindowReader::skipped() const {
 Interval read_interval(std::int64_t score_begin,
                        std::int64_t score_end,
                        std::int64_t record_length,
-                       const WindowOptions& options) {
+                       const WindowOptions& options,
+                       bool is_circle) {
     options.validate();
     const std::int64_t n = options.context;
+    if (is_circle) {
+        // Who looks one turn on has seen every base.
+        const std::int64_t gap = std::min(options.gap, record_length);
+        const std::int64_t begin =
+            n == 0 ? -record_length : (floor_div(score_begin, n) - 1) * n - gap;
+        return {begin, score_end + gap};
+    }
     const std::int64_t reset = n == 0 ? 0 : std::max<std::int64_t>(0, (score_begin / n - 1) * n);
     return {
         std::max<std::int64_t>(0, reset - options.gap),

@@ -64,9 +64,10 @@ struct RecordSummary {
 class WindowReader {
   public:
     /// `strand` is the strand that the source delivers. `score` is the interval of strand
-    /// coordinates that is asked for, of every record of the source (default: everything): windows
-    /// in which nothing counts are left out, and a window ends where the interval ends. A source
-    /// that gives a part of a record has to begin and end as read_interval() says.
+    /// coordinates that is asked for, of every record of the source (default: everything; of a
+    /// circle never more than one turn): windows in which nothing counts are left out, and a window
+    /// ends where the interval ends. A source that gives a part of a record has to begin and end as
+    /// read_interval() says.
     ///
     /// With context 0 a run that ends before the interval begins is delivered all the same: where
     /// it ends is not known while it is read.
@@ -97,10 +98,12 @@ class WindowReader {
 
 /// The strand coordinates that have to be read so that the values of [score_begin, score_end) come
 /// out as in a read of the whole record: from the grid point where their state starts, less `gap`,
-/// to their end plus `gap`; from 0 with context 0.
+/// to their end plus `gap`; from 0 with context 0. A circle is not cut at its ends, and with
+/// context 0 is read from one turn before 0.
 Interval read_interval(std::int64_t score_begin,
                        std::int64_t score_end,
                        std::int64_t record_length,
-                       const WindowOptions& options);
+                       const WindowOptions& options,
+                       bool is_circle = false);
 
 }  // namespace mambase::io

@@ -6,7 +6,6 @@
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/linear.hpp"
 #include "kernels/ops/op_table.hpp"
-#include "kernels/ops/pool.hpp"
 #include "model/backbone_pass.hpp"
 
 #include <algorithm>
@@ -15,10 +14,6 @@ namespace mambase::model {
 
 namespace {
 
-ops::PoolMode mode_of(HeadPool pool) {
-    return pool == HeadPool::mean ? ops::PoolMode::mean : ops::PoolMode::last;
-}
-
 void pool_rows(ops::Context& context,
                ConstTensorView rows,
                ConstTensorView member,
@@ -26,21 +21,24 @@ void pool_rows(ops::Context& context,
                const PooledRows& pooled) {
     ops::pool_forward(context, {.x = rows,
                                 .group = member,
-                                .mode = mode_of(pool),
+                                .mode = pool_mode(pool),
                                 .sum = pooled.sum,
                                 .count = pooled.count});
 }
 
-/// [B,1,D] f32: of a mean, the sum over the count.
+/// [B,G,D] f32: of a mean, the sum over the count.
 ConstTensorView pooled_values(ops::Context& context, const PooledRows& pooled, HeadPool pool) {
     const TensorView out = context.host.take(DType::f32, pooled.sum.shape());
-    const auto sums = ops::on_host(context, pooled.sum).as<const double, 3>();
-    const auto counts = ops::on_host(context, pooled.count).as<const std::int64_t, 2>();
-    const auto values = out.as<float, 3>();
-    for (std::int64_t b = 0; b < values.extent[0]; ++b) {
-        MAMBASE_ASSERT(counts(b, 0) > 0);
-        const double divisor = pool == HeadPool::mean ? static_cast<double>(counts(b, 0)) : 1.0;
-        std::transform(&sums(b), &sums(b) + values.extent[2], &values(b),
+    const Shape rows{pooled.count.count(), pooled.sum.extent(2)};
+    const auto sums = ops::on_host(context, pooled.sum).reshape(rows).as<const double, 2>();
+    const auto counts = ops::on_host(context, pooled.count)
+                            .reshape({pooled.count.count()})
+                            .as<const std::int64_t, 1>();
+    const auto values = out.reshape(rows).as<float, 2>();
+    for (std::int64_t i = 0; i < values.extent[0]; ++i) {
+        MAMBASE_ASSERT(counts(i) > 0);
+        const double divisor = pool == HeadPool::mean ? static_cast<double>(counts(i)) : 1.0;
+        std::transform(&sums(i), &sums(i) + values.extent[1], &values(i),
                        [&](double sum) { return static_cast<float>(sum / divisor); });
     }
     return ops::on_device(context, out);
@@ -110,7 +108,7 @@ class HeadStep {
         const TensorView out = take(rows.dtype(), rows.shape());
         ops::pool_backward(context_, {.x = rows,
                                       .group = member,
-                                      .mode = mode_of(pool_),
+                                      .mode = pool_mode(pool_),
                                       .sum = pooled_.sum,
                                       .count = pooled_.count,
                                       .dy = dvalues_,
@@ -135,16 +133,7 @@ class HeadStep {
     TensorView pending_;
 };
 
-ClassBatch positions(const ClassBatch& batch, std::int64_t lo, std::int64_t hi) {
-    return {batch.ids.slice(1, lo, hi), batch.member.slice(1, lo, hi), batch.labels};
-}
-
-}  // namespace
-
-std::string_view name(HeadPool pool) {
-    return pool == HeadPool::mean ? "mean" : "last";
-}
-
+/// Reads one chunk and pools its rows.
 void pool_chunk(ops::Context& context,
                 const Model& model,
                 const Chunk& chunk,
@@ -157,6 +146,20 @@ void pool_chunk(ops::Context& context,
         context.activations, {chunk.ids.extent(0), chunk.ids.extent(1), model.config().d_model});
     forward_hidden(context, model, chunk, bank, kLastLayer, hidden);
     pool_rows(context, hidden, member, pool, pooled);
+}
+
+ClassBatch positions(const ClassBatch& batch, std::int64_t lo, std::int64_t hi) {
+    return {batch.ids.slice(1, lo, hi), batch.member.slice(1, lo, hi), batch.labels};
+}
+
+}  // namespace
+
+std::string_view name(HeadPool pool) {
+    return pool == HeadPool::mean ? "mean" : "last";
+}
+
+ops::PoolMode pool_mode(HeadPool pool) {
+    return pool == HeadPool::mean ? ops::PoolMode::mean : ops::PoolMode::last;
 }
 
 void class_logits(ops::Context& context,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/ops/context.hpp"
+#include "kernels/ops/pool.hpp"
 #include "kernels/tensor/view.hpp"
 #include "model/chunked_step.hpp"
 #include "model/forward.hpp"
@@ -20,24 +21,17 @@ enum class HeadPool : std::uint8_t {
 };
 std::string_view name(HeadPool pool);
 
-/// Of B windows, as far as they have been read; on the context's device. Zeros at first.
+/// Of windows, G in each lane (ops::Pool's groups), as far as they have been read; on the context's
+/// device.
 struct PooledRows {
-    TensorView sum;    // [B,1,D] f64: the sum, or the last row
-    TensorView count;  // [B,1]   i64: rows that counted
+    TensorView sum;    // [B,G,D] f64: the sum, or the last row
+    TensorView count;  // [B,G]   i64: rows that counted
 };
 
-/// Reads one chunk and pools its rows. member [B,T] i32: 0 for a row that counts, −1 for one that
-/// does not (what is not A, C, G or T; from `valid` on). How windows are cut into chunks changes no
-/// bit. Throws as forward_hidden.
-void pool_chunk(ops::Context& context,
-                const Model& model,
-                const Chunk& chunk,
-                ConstTensorView member,
-                HeadPool pool,
-                StateBank& bank,
-                const PooledRows& pooled);
+/// How forward_pooled sums rows for a head.
+ops::PoolMode pool_mode(HeadPool pool);
 
-/// logits [B,1,C] f32 of windows that are read to their end, each of which has a row that counts.
+/// logits [B,G,C] f32 of windows that are read to their end, each of which has a row that counts.
 void class_logits(ops::Context& context,
                   const Model& model,
                   const PooledRows& pooled,
@@ -47,7 +41,7 @@ void class_logits(ops::Context& context,
 /// Windows of T positions, on the context's device.
 struct ClassBatch {
     ConstTensorView ids;     // [B,T] u8
-    ConstTensorView member;  // [B,T] i32, as above
+    ConstTensorView member;  // [B,T] i32: 0 for a row that counts, −1 for what is not A, C, G or T
     ConstTensorView labels;  // [B,1] u8
 };
 

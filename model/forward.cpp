@@ -118,6 +118,25 @@ void forward_hidden(ops::Context& context,
                                     .rstd = {}});
 }
 
+void forward_pooled(ops::Context& context,
+                    const Model& model,
+                    const Chunk& chunk,
+                    StateBank& bank,
+                    std::int64_t layer,
+                    const RowPool& pool) {
+    const std::int64_t rows = chunk.ids.count();
+    const std::int64_t width = model.config().d_model;
+    const StepMemory::Scope scope(context.step);
+    const TensorView hidden =
+        context.step.take(DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), width});
+    forward_hidden(context, model, chunk, bank, layer, hidden);
+    ops::pool_forward(context, {.x = hidden.reshape({1, rows, width}),
+                                .group = pool.group.reshape({1, rows}),
+                                .mode = pool.mode,
+                                .sum = pool.sum,
+                                .count = pool.count});
+}
+
 void forward_logits(ops::Context& context,
                     const Model& model,
                     const Chunk& chunk,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/ops/context.hpp"
+#include "kernels/ops/pool.hpp"
 #include "kernels/tensor/view.hpp"
 #include "model/model.hpp"
 #include "model/state_bank.hpp"
@@ -36,6 +37,21 @@ void forward_hidden(ops::Context& context,
                     StateBank& bank,
                     std::int64_t layer,
                     TensorView hidden);
+
+/// Groups of a chunk's rows, as ops::Pool has them; all lanes are one, one after the other.
+struct RowPool {
+    ConstTensorView group;  // [B,T] i32
+    ops::PoolMode mode = ops::PoolMode::mean;
+    TensorView sum;    // [1,G,D] f64
+    TensorView count;  // [1,G]   i64
+};
+void forward_pooled(ops::Context& context,
+                    const Model& model,
+                    const Chunk& chunk,
+                    StateBank& bank,
+                    std::int64_t layer,
+                    const RowPool& pool);
+
 /// The same through the head: logits [B,T,V] f32, contiguous.
 void forward_logits(ops::Context& context,
                     const Model& model,

@@ -15,6 +15,7 @@
 #include "model/repeated_step.hpp"
 #include "model/state_bank.hpp"
 #include "pipelines/bench_ops.hpp"
+#include "pipelines/bench_packed.hpp"
 #include "pipelines/bench_timer.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/reading.hpp"
@@ -207,17 +208,21 @@ std::int64_t peak_bytes(const BenchOptions& options,
     return engine.queue().peak_bytes();
 }
 
+/// `packed` may be null.
 void bench_model(ModelBench& whole,
+                 PackedForward* packed,
                  const LayerBench& layer,
                  const Sizes& sizes,
                  Engine& engine,
                  BenchReport& report) {
     ops::Context& context = engine.context();
-    const std::vector<Samples> samples = time_interleaved(
-        engine.queue(),
-        {[&] { whole.forward(context); }, [&] { layer.model_products_forward(context); },
-         [&] { whole.step(context); }, [&] { layer.model_products_step(context); }},
-        report.repeats);
+    std::vector<Work> works = {
+        [&] { whole.forward(context); }, [&] { layer.model_products_forward(context); },
+        [&] { whole.step(context); }, [&] { layer.model_products_step(context); }};
+    if (packed != nullptr) {
+        works.emplace_back([&] { packed->forward(context); });
+    }
+    const std::vector<Samples> samples = time_interleaved(engine.queue(), works, report.repeats);
     // Products that do not fit at full length are timed on a part of it.
     const double parts = static_cast<double>(sizes.length) / static_cast<double>(sizes.op_length);
     for (std::size_t i = 0; i < 2; ++i) {
@@ -226,6 +231,11 @@ void bench_model(ModelBench& whole,
         out.flops = parts * layer.model_flops() * (i == 0 ? 1.0 : 3.0);
         out.chunk = i == 0 ? sizes.forward_chunk : sizes.step_chunk;
         report.model.push_back(std::move(out));
+    }
+    if (packed != nullptr) {
+        report.model.push_back(
+            row(concat("forward, windows of ", report.segment), packed->bases(), samples.back()));
+        report.model.back().chunk = packed->length();
     }
 }
 
@@ -342,6 +352,10 @@ void BenchOptions::validate() const {
             violations.emplace_back(concat(name, " is at least 1, not ", size));
         }
     }
+    if (segment < 0 || segment > std::max<std::int64_t>(length, 0)) {
+        violations.emplace_back(
+            concat("a segment is at most the length, ", length, ", not ", segment));
+    }
     if (chunk < 0) {
         violations.emplace_back(concat("chunk is at least 0, not ", chunk));
     }
@@ -365,6 +379,7 @@ BenchReport bench(const BenchOptions& options, const Runtime& runtime) {
     report.lanes = sizes.lanes;
     report.length = sizes.length;
     report.op_length = sizes.op_length;
+    report.segment = options.segment;
     report.delta = options.delta;
     report.repeats = options.repeats;
 
@@ -379,7 +394,12 @@ BenchReport bench(const BenchOptions& options, const Runtime& runtime) {
     const LayerBench layer(engine.context(), whole.model(), sizes.lanes, sizes.op_length,
                            options.seed);
     runtime.observer.progress("whole model");
-    bench_model(whole, layer, sizes, engine, report);
+    std::optional<PackedForward> packed;
+    if (options.segment > 0) {
+        packed.emplace(engine, whole.model(), options.segment, sizes.bases(),
+                       sizes.lanes * sizes.forward_chunk, options.seed);
+    }
+    bench_model(whole, packed ? &*packed : nullptr, layer, sizes, engine, report);
     report.model[0].peak_bytes = forward_peak;
     report.model[1].peak_bytes = step_peak;
     runtime.throw_if_stopped();

@@ -16,8 +16,11 @@ struct BenchOptions {
     std::optional<std::int64_t> d_model;  // over the preset's
     std::optional<std::int64_t> layers;
     std::int64_t lanes = 1;
-    std::int64_t length = 4096;   // positions of a lane
-    std::int64_t chunk = 0;       // positions of a lane at once; 0: the longest that fits
+    std::int64_t length = 4096;  // positions of a lane
+    std::int64_t chunk = 0;      // positions of a lane at once; 0: the longest that fits
+    /// Forward also over windows of so many positions, packed as the commands pack short ones, as
+    /// many as make up the same bases; 0: not.
+    std::int64_t segment = 0;
     std::optional<double> delta;  // the same step of the scan everywhere; none: as a fresh model
     int repeats = 5;              // interleaved A B A B; medians are reported
     std::uint64_t seed = 0;       // of weights and sequence
@@ -58,10 +61,11 @@ struct BenchReport {
     std::int64_t lanes = 0;
     std::int64_t length = 0;
     std::int64_t op_length = 0;   // of the ops and products alone: less where they would not fit
-    std::optional<double> delta;  // as in the options
+    std::int64_t segment = 0;     // as in the options
+    std::optional<double> delta;  //
     int repeats = 0;
     double copy_gigabytes = 0.0;  // 10^9 bytes a second that a copy reads and writes
-    std::vector<BenchRow> model;  // forward, training step
+    std::vector<BenchRow> model;  // forward, training step; "forward, windows of N"
     std::vector<BenchRow> ops;    // one layer's share of each, forward and backward
     /// The scan's forward and the same by plain steps, over as many bases as the steps' results
     /// fit; no products.

@@ -18,6 +18,9 @@ void add_origin(ordered_json& json,
                 const Runtime& runtime) {
     json["context"] = context == kWholeContext ? ordered_json("whole") : ordered_json(context);
     json["gap"] = reading.gap;
+    if (!reading.circular.empty()) {
+        json["circular"] = reading.circular;
+    }
     json["tokenizer"] = {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}};
     if (shard) {
         json["shard"] = shard_json(*shard, runtime.precision);

@@ -26,6 +26,12 @@ namespace mambase::pipelines {
 
 namespace {
 
+ops::PoolMode pool_mode(const Pooling& pool) {
+    return pool.how == Pool::max    ? ops::PoolMode::max
+           : pool.how == Pool::last ? ops::PoolMode::last
+                                    : ops::PoolMode::mean;
+}
+
 /// Everything that one run shares between its passes.
 class EmbedRun {
   public:
@@ -45,6 +51,7 @@ class EmbedRun {
           windows_(windows),
           plan_(plan),
           out_(out),
+          circles_(plan.circles),
           rolls_(plan.rolls),
           width_(model.config().d_model),
           progress_(runtime.observer, both_strands(options.strand) ? 2 * plan.bases : plan.bases) {}
@@ -59,6 +66,9 @@ class EmbedRun {
                 run_spooled(i);
             }
             close_before(end_span());
+        }
+        if (!plan_.shard) {  // which, in a sweep, has records of its own alone
+            circles_.require_met();
         }
     }
 
@@ -97,7 +107,7 @@ class EmbedRun {
         Readable readable;
         readable.make = [this, &input, first_span](std::int64_t i, io::Strand strand) {
             const RowSpan& of = input.spans[static_cast<std::size_t>(i - first_span)];
-            return read_part(*input.fasta, of.contig, of.bases, strand, windows_);
+            return read_part(*input.fasta, of.contig, of.bases, strand, windows_, circles_);
         };
         for (const io::Interval group : input.groups) {
             readable.spans = {first_span + group.begin, first_span + group.end};
@@ -130,8 +140,9 @@ class EmbedRun {
                         record.index});
             }
             readable.spans.end = end_span();
-            readable.make = [&spool](std::int64_t, io::Strand strand) {
-                return Reading{spool.read(strand), strand, std::nullopt};
+            readable.make = [this, &spool](std::int64_t, io::Strand strand) {
+                return Reading{io::with_circles(spool.read(strand), circles_, windows_), strand,
+                               std::nullopt};
             };
             if (both_strands(options_.strand)) {
                 run_both(readable);
@@ -199,7 +210,8 @@ class EmbedRun {
         WindowFeed feed(
             1,
             [&](std::int64_t) {
-                return Reading{open_swept(path, options_.reading, input, &rolls_[index]),
+                auto source = open_swept(path, options_.reading, input, &rolls_[index]);
+                return Reading{io::with_circles(std::move(source), circles_, windows_),
                                io::Strand::forward, std::nullopt};
             },
             tokenizer_, windows_);
@@ -250,16 +262,41 @@ class EmbedRun {
                  bool closes,
                  const StrandRows::Sink& sink,
                  const SpanOf& span_of) {
-        StrandRows rows(strand, options_.pool, width_, tokenizer_, sink);
-        HiddenLanes lanes(engine_, model_, engine_.chunk(options_.reading.chunk), options_.layer,
-                          [&](const HiddenRows& hidden) {
-                              if (closes) {
-                                  close_before(hidden.source.tag);
-                              }
-                              const RowSpan& of = span(hidden.source.tag);
-                              rows.take(hidden, of);
-                              progress_.advance(hidden.count, of.name);
-                          });
+        StrandRows rows(strand, options_.pool, width_, sink);
+        const auto span_at = [&](const TaggedPiece& source) -> const RowSpan& {
+            if (closes) {
+                close_before(source.tag);
+            }
+            return span(source.tag);
+        };
+        const std::int64_t chunk = engine_.chunk(options_.reading.chunk);
+        if (options_.pool.how == Pool::none) {
+            HiddenLanes lanes(engine_, model_, chunk, options_.layer,
+                              [&](const HiddenRows& hidden) {
+                                  const RowSpan& of = span_at(hidden.source);
+                                  rows.take(hidden, of);
+                                  progress_.advance(hidden.count, of.name);
+                              });
+            read_through(feed, closes, span_of, lanes);
+        } else {
+            PooledLanes lanes(
+                engine_, model_, tokenizer_, chunk, options_.layer, pool_mode(options_.pool),
+                [&](const TaggedPiece& source, io::Interval positions) {
+                    const RowSpan& of = span_at(source);
+                    const PooledStretch stretch = rows.stretch(of, positions);
+                    progress_.advance(stretch.end - positions.begin, of.name);
+                    return stretch;
+                },
+                [&](std::int64_t row, const double* sum, std::int64_t count) {
+                    rows.take(row, sum, count);
+                });
+            read_through(feed, closes, span_of, lanes);
+        }
+        rows.flush();
+    }
+
+    template <class SpanOf, class AnyLanes>
+    void read_through(WindowFeed& feed, bool closes, const SpanOf& span_of, AnyLanes& lanes) {
         Delivery delivery;
         while (feed.next(delivery)) {
             runtime_.throw_if_stopped();
@@ -274,7 +311,6 @@ class EmbedRun {
             }
         }
         lanes.flush();
-        rows.finish();
     }
 
     const EmbedOptions& options_;
@@ -285,6 +321,7 @@ class EmbedRun {
     const io::WindowOptions& windows_;
     const EmbedPlan& plan_;
     EmbeddingSink& out_;
+    io::Circles circles_;
     std::vector<Roll> rolls_;  // of a sweep, on the reader's thread
     std::int64_t width_;
     Progress progress_;

@@ -140,9 +140,10 @@ void plan_indexed(EmbedPlan& plan,
         *plan.rows += rows;
     }
     const bool both = both_strands(options.strand);
+    note_contigs(input.fasta->contigs(), plan.circles);
     for (const RowSpan& span : input.spans) {
-        const io::Interval part =
-            io::read_interval(span.bases.begin, span.bases.end, span.length, windows);
+        const io::Interval part = io::read_interval(span.bases.begin, span.bases.end, span.length,
+                                                    windows, plan.circles.has(span.name));
         plan.bases += span.bases.size();
         plan.computed += (both ? 2 : 1) * bases_computed(part.size(), windows.context);
     }
@@ -245,6 +246,7 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
                          const io::WindowOptions& windows,
                          const Observer& observer) {
     EmbedPlan plan;
+    plan.circles = io::Circles(options.reading.circular);
     plan.rows = 0;
     plan.dim = options.strand == StrandChoice::concat ? 2 * width : width;
     plan.shard = options.reading.shard;
@@ -274,6 +276,9 @@ EmbedPlan plan_embedding(const EmbedOptions& options,
         } else {
             plan_swept(plan, input.path, static_cast<std::int64_t>(i), options, width, windows);
         }
+    }
+    if (all_indexed) {
+        plan.circles.require_met();
     }
     return plan;
 }

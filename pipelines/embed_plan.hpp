@@ -39,6 +39,7 @@ struct EmbedPlan {
     std::int64_t computed = 0;         // through the model, both strands counted
     std::int64_t dim = 0;
     std::int64_t waiting = 0;  // bytes under TMPDIR, as far as they are known
+    io::Circles circles;       // has met what is indexed
 };
 
 /// How much of what cannot be read backwards waits under TMPDIR at once, unless one record is more.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "genomics_io/coordinates.hpp"
-#include "genomics_io/tokenizer.hpp"
 #include "pipelines/lanes.hpp"
 #include "pipelines/pooling.hpp"
 
@@ -26,8 +25,7 @@ struct RowSpan {
     std::int64_t rows(const Pooling& pooling) const { return pooling.rows(bases.size()); }
 };
 
-/// Rows of one strand. Without pooling a row is a position's hidden state; a mean is summed in
-/// double in the order of reading.
+/// Rows of one strand: hidden states, or pooled ones.
 class StrandRows {
   public:
     /// rows[n, D] are rows first_row … first_row + n − 1 of the array. Each row comes once; rows
@@ -35,37 +33,28 @@ class StrandRows {
     /// as zeros.
     using Sink = std::function<void(std::int64_t first_row, const float* rows, std::int64_t n)>;
 
-    /// The tag of a piece is the index of its span. `tokenizer` has to outlive this.
-    StrandRows(io::Strand strand,
-               const Pooling& pooling,
-               std::int64_t dim,
-               const io::Tokenizer& tokenizer,
-               Sink sink);
+    StrandRows(io::Strand strand, const Pooling& pooling, std::int64_t dim, Sink sink);
 
-    /// Rows of a span come in the order of reading, spans one after the other.
+    /// Without pooling: a row is a position's hidden state. Rows of a span come in the order of
+    /// reading, spans one after the other.
     void take(const HiddenRows& hidden, const RowSpan& span);
+    /// With pooling: the row that `positions` begin with, and how far it goes; what PooledLanes
+    /// then gives for it.
+    PooledStretch stretch(const RowSpan& span, io::Interval positions) const;
+    void take(std::int64_t row, const double* sum, std::int64_t count);
     /// Hands on what is held back.
-    void finish();
+    void flush();
 
   private:
-    void take_bases(const HiddenRows& hidden, const RowSpan& span);
-    void take_pooled(const HiddenRows& hidden, const RowSpan& span);
-    void add(const float* values);
-    void end_row();
-    void flush();
     bool ascending() const { return strand_ == io::Strand::forward || pooling_.is_whole(); }
 
     io::Strand strand_;
     Pooling pooling_;
     std::int64_t dim_;
-    const io::Tokenizer& tokenizer_;
     Sink sink_;
     std::vector<float> buffer_;  // rows in the order of reading
     std::int64_t buffered_ = 0;
     std::int64_t latest_row_ = -1;  // of the array, the last in buffer_
-    std::vector<double> pooled_;    // of the row being read: sum, maximum or last
-    std::int64_t count_ = 0;        // bases in it
-    std::int64_t row_ = -1;
 };
 
 }  // namespace mambase::pipelines

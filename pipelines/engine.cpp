@@ -38,6 +38,10 @@ Engine::~Engine() {
     }
 }
 
+std::int64_t Engine::run_tile() const noexcept {
+    return context_.table.run_tile;
+}
+
 std::int64_t Engine::chunk(std::int64_t asked) const {
     if (!on_gpu()) {
         return asked > 0 ? asked : rows_together();

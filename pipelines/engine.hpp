@@ -34,9 +34,12 @@ class Engine {
     /// Positions of a lane at once: what is asked for (0: as suits the device), rounded up to what
     /// the backend cuts by, so that where a chunk ends changes no result.
     std::int64_t chunk(std::int64_t asked) const;
-    /// Positions of all lanes of one call, as long as one lane's chunk is below, and most lanes.
+    /// Positions of all lanes of one call, as long as one lane's chunk is below.
     std::int64_t rows_together() const noexcept { return on_gpu() ? 1 << 18 : 8192; }
+    /// Most lanes that step side by side, one position a call.
     std::int64_t most_lanes() const noexcept { return on_gpu() ? 4096 : 64; }
+    /// How windows may share a lane: ops::OpTable::run_tile.
+    std::int64_t run_tile() const noexcept;
     /// Positions whose gradients are computed together.
     std::int64_t training_rows() const noexcept { return on_gpu() ? 1 << 17 : 8192; }
 

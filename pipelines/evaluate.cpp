@@ -164,6 +164,7 @@ class EvaluateRun {
         lanes.flush();
         sums.finish();
         told_ = true;
+        work_.require_circles();
     }
 
     /// Hands every piece to `lanes`, tagged with the number of its part.
@@ -229,6 +230,9 @@ Json describe_shard(const EvaluateOptions& options,
         {"model", model_hash},
         {"tokenizer", {{"name", tokenizer.name()}, {"hash", tokenizer.hash()}}},
         {"gap", options.reading.gap}};
+    if (!options.reading.circular.empty()) {
+        json["circular"] = options.reading.circular;
+    }
     json.update(lines_json(lines));
     json["baseline_train"] = baseline_digest;
     json["version"] = runtime.version;

@@ -96,11 +96,18 @@ Reading EvaluateWork::read(std::int64_t reading,
             rolls[i] = {};
             file.source = own_records(std::move(file.source), *shard, reading, &rolls[i]);
         }
+        file.source = io::with_circles(std::move(file.source), circles, windows);
         return file;
     }
     const Part& part = parts[i];
     return read_part(fasta[static_cast<std::size_t>(part.of.input)], part.of.contig, part.bases,
-                     io::Strand::forward, windows);
+                     io::Strand::forward, windows, circles);
+}
+
+void EvaluateWork::require_circles() const {
+    if (by_parts() || !shard) {
+        circles.require_met();
+    }
 }
 
 EvaluateWork plan_evaluation(const EvaluateOptions& options,
@@ -110,6 +117,7 @@ EvaluateWork plan_evaluation(const EvaluateOptions& options,
     work.inputs = options.reading.inputs;
     work.shard = options.reading.shard;
     work.rolls.resize(work.inputs.size());
+    work.circles = io::Circles(options.reading.circular);
     const bool whole = std::count(contexts.begin(), contexts.end(), kWholeContext) > 0;
     for (const std::string& path : work.inputs) {
         if (path != "-" && !exists(path)) {
@@ -125,6 +133,12 @@ EvaluateWork plan_evaluation(const EvaluateOptions& options,
         const bool parts = work.by_parts() || (!whole && add_contigs(work, options, observer));
         work.cut = parts && !whole ? ShardCut::grid : ShardCut::record;
         take_share(work, sum_grid(contexts));
+    }
+    for (const io::IndexedFasta& fasta : work.fasta) {
+        note_contigs(fasta.contigs(), work.circles);
+    }
+    if (work.by_parts()) {
+        work.require_circles();
     }
     return work;
 }

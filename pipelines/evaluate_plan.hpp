@@ -1,6 +1,7 @@
 // What an evaluation reads, found before anything is computed.
 #pragma once
 
+#include "genomics_io/circular.hpp"
 #include "genomics_io/coordinates.hpp"
 #include "genomics_io/indexed_fasta.hpp"
 #include "pipelines/evaluate.hpp"
@@ -29,6 +30,7 @@ struct EvaluateWork {
     std::vector<Part> parts;
     std::vector<LineRegion> regions;        // that have a line, sorted as BlockSums wants them
     std::vector<std::string> region_names;  // in the order asked for
+    io::Circles circles;
 
     bool by_parts() const { return !fasta.empty(); }
     /// A file, or a part.
@@ -36,6 +38,9 @@ struct EvaluateWork {
     Reading read(std::int64_t reading,
                  const io::ReadOptions& options,
                  const io::WindowOptions& windows);
+    /// Once all is read: Error{not_found} where a record that should be circular did not come. Not
+    /// of a shard of a sweep, which has records of its own alone.
+    void require_circles() const;
 };
 
 /// `contexts`: that are read with. Errors as of evaluate() for what cannot be read.

@@ -1,5 +1,5 @@
-// Windows through a model: short ones side by side as the lanes of one call, long ones alone and
-// chunk by chunk with the state carried.
+// Windows through a model: short ones packed one after the other into the lanes of one call, told
+// apart by segment ids, long ones alone and chunk by chunk with the state carried.
 //
 // Each window is read from a reset state, and what comes out does not depend on what else was in
 // the call nor on the chunk.
@@ -28,21 +28,52 @@ struct TaggedPiece {
     io::WindowPiece piece;
 };
 
-/// The stretch of one piece that a call of the model computes.
+/// Positions at, at + 1, … of a lane.
+struct LanePlace {
+    std::int64_t lane = 0;
+    std::int64_t at = 0;
+};
+
+/// The stretch of one piece that a call of the model computes, and where in the call.
 struct LaneSlice {
     const TaggedPiece* source = nullptr;
     std::int64_t offset = 0;  // into the piece's codes
     std::int64_t count = 0;
+    LanePlace place;
 };
 
-/// Packs pieces into calls. Calls take slices in the order in which the pieces were added, lanes of
-/// a call in that order too.
+/// Windows in a call: one after the other in a lane while they fit, then in the next lane. A lane
+/// takes `tile` positions, or the longest window; a window that is longer than a tile starts on a
+/// tile's border, a shorter one lies inside a tile (ops::OpTable::run_tile).
+class LanePacking {
+  public:
+    explicit LanePacking(std::int64_t tile) : tile_(tile) {}
+
+    /// Puts a window behind those before it.
+    LanePlace add(std::int64_t window);
+
+    std::int64_t lanes() const { return lanes_; }
+    std::int64_t length() const { return length_; }  // of the fullest lane
+    std::int64_t rows() const { return lanes_ * length_; }
+    /// Whether less than half of the rows are of windows.
+    bool is_wasteful() const { return rows() > 2 * codes_; }
+
+  private:
+    std::int64_t tile_;
+    std::int64_t longest_ = 0;  // window
+    std::int64_t codes_ = 0;    // of all windows
+    std::int64_t lanes_ = 0;
+    std::int64_t length_ = 0;
+    std::int64_t end_ = 0;  // of the last window in its lane
+};
+
+/// Packs pieces into calls. Calls take slices in the order in which the pieces were added.
 class Lanes {
   public:
-    /// Computes one call: `chunk` holds the ids of the slices, lane by lane, on the engine's
-    /// device, and `bank` their states.
+    /// Computes one call: `chunk` holds the ids of the slices, on the engine's device, and `bank`
+    /// the states of its lanes.
     using Compute = std::function<void(
-        const model::Chunk& chunk, model::StateBank& bank, std::span<const LaneSlice> lanes)>;
+        const model::Chunk& chunk, model::StateBank& bank, std::span<const LaneSlice> slices)>;
 
     /// `chunk`: positions of a lane at once, as Engine::chunk gives them.
     Lanes(Engine& engine, const model::Model& model, std::int64_t chunk, Compute compute);
@@ -54,15 +85,15 @@ class Lanes {
 
   private:
     void run_alone(const TaggedPiece& piece);
-    void call(std::span<const LaneSlice> lanes, std::int64_t length, model::StateBank& bank);
+    void call(std::span<const LaneSlice> slices, std::int64_t length, model::StateBank& bank);
 
     Engine& engine_;
     const model::Model& model_;
     std::int64_t chunk_;
     Compute compute_;
     std::vector<TaggedPiece> pending_;
-    std::int64_t pending_longest_ = 0;
-    std::int64_t pending_codes_ = 0;
+    std::vector<LanePlace> places_;  // of what is pending
+    LanePacking packing_;
     std::optional<model::StateBank> carried_;  // of the window that comes in pieces
     std::optional<model::StateBank> lanes_;
 };
@@ -90,6 +121,52 @@ class HiddenLanes {
     void flush() { lanes_.flush(); }
 
   private:
+    Lanes lanes_;
+};
+
+/// The row of an output that a stretch of positions adds to.
+struct PooledStretch {
+    std::int64_t row = 0;
+    std::int64_t end = 0;  // strand coordinate
+};
+
+/// The same pooled where they are computed: sums in double precision by row, position by position.
+class PooledLanes {
+  public:
+    /// Where positions.begin belongs, and how far on; never past positions.end. Asked in the order
+    /// of reading, before the call is computed; a row's positions come one after the other.
+    using RowOf = std::function<PooledStretch(const TaggedPiece&, io::Interval positions)>;
+    /// sum[D] is of `count` > 0 rows that are A, C, G or T; for a maximum or the last it is that.
+    using Sink = std::function<void(std::int64_t row, const double* sum, std::int64_t count)>;
+
+    PooledLanes(Engine& engine,
+                const model::Model& model,
+                const io::Tokenizer& tokenizer,
+                std::int64_t chunk,
+                std::int64_t layer,
+                ops::PoolMode mode,
+                RowOf row_of,
+                Sink sink);
+    void add(TaggedPiece piece) { lanes_.add(std::move(piece)); }
+    /// Also hands on the row that is open.
+    void flush();
+
+  private:
+    void compute(const model::Chunk& chunk,
+                 model::StateBank& bank,
+                 std::span<const LaneSlice> slices);
+    void group_positions(std::span<const LaneSlice> slices, const View<std::int32_t, 2>& group);
+
+    Engine& engine_;
+    const model::Model& model_;
+    const io::Tokenizer& tokenizer_;
+    std::int64_t layer_;
+    ops::PoolMode mode_;
+    RowOf row_of_;
+    Sink sink_;
+    std::vector<std::int64_t> rows_;  // of a call's groups; the first goes on from the call before
+    std::vector<double> open_sum_;    // of that
+    std::int64_t open_count_ = 0;
     Lanes lanes_;
 };
 

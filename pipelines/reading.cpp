@@ -135,6 +135,12 @@ std::vector<io::NamedRegion> named_regions(const ReadingOptions& options,
     return regions;
 }
 
+void note_contigs(const std::vector<io::Contig>& contigs, io::Circles& circles) {
+    for (const io::Contig& contig : contigs) {
+        circles.has(contig.name);
+    }
+}
+
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs) {
     std::vector<io::Region> regions;

@@ -2,6 +2,7 @@
 // Letters, gaps, context and strands are as genomics_io/window.hpp says.
 #pragma once
 
+#include "genomics_io/circular.hpp"
 #include "genomics_io/coordinates.hpp"
 #include "genomics_io/indexed_fasta.hpp"
 #include "genomics_io/region.hpp"
@@ -35,6 +36,7 @@ struct ReadingOptions {
     std::vector<std::string> regions;     // "chr", "chr:5", "chr:1,001-2,000"; one indexable input
     std::string bed;                      // intervals, after those of `regions`
     std::optional<std::int64_t> context;  // N or kWholeContext; empty: the model's validated one
+    std::vector<std::string> circular;    // names of records that are circles; or "all"
     std::int64_t gap = 1000;              // bases not A, C, G, T that end a run
     std::int64_t chunk = 0;               // bases of a window held at once; 0: as suits the device.
                                           // Changes no result
@@ -77,6 +79,9 @@ std::vector<io::NamedRegion> named_regions(const ReadingOptions& options,
                                            const std::vector<io::Contig>& contigs);
 std::vector<io::Region> resolve_regions(const ReadingOptions& options,
                                         const std::vector<io::Contig>& contigs);
+
+/// Tells `circles` of all contigs of a file that has an index.
+void note_contigs(const std::vector<io::Contig>& contigs, io::Circles& circles);
 
 /// The file for random access: FASTA that is plain or bgzip, its lines of one length in a record;
 /// empty for all else. With regions, which need it, Error{usage} for all else, Error{unsupported}

@@ -8,7 +8,9 @@ namespace mambase::pipelines {
 
 namespace {
 
-/// Pieces that wait; each holds up to twice the context.
+/// Deliveries change threads together, so that short reads do not each wait for a thread to wake:
+/// as many as have so many codes, or one longer piece.
+constexpr std::size_t kCodesTogether = std::size_t{1} << 15;
 constexpr std::size_t kQueued = 8;
 
 }  // namespace
@@ -22,10 +24,26 @@ Reading read_part(const io::IndexedFasta& fasta,
                   io::Interval asked,
                   io::Strand strand,
                   const io::WindowOptions& windows) {
-    const std::int64_t length = fasta.contigs()[static_cast<std::size_t>(contig)].length;
-    const io::Interval score = strand == io::Strand::forward ? asked : io::mirrored(asked, length);
-    const io::Interval read = io::read_interval(score.begin, score.end, length, windows);
-    return {fasta.read(contig, read.begin, read.end, strand), strand, score};
+    io::Circles none;
+    return read_part(fasta, contig, asked, strand, windows, none);
+}
+
+Reading read_part(const io::IndexedFasta& fasta,
+                  std::int64_t contig,
+                  io::Interval asked,
+                  io::Strand strand,
+                  const io::WindowOptions& windows,
+                  io::Circles& circles) {
+    const io::Contig& record = fasta.contigs()[static_cast<std::size_t>(contig)];
+    const bool is_circle = circles.has(record.name) && asked.size() > 0;
+    const io::Interval score =
+        strand == io::Strand::forward ? asked : io::mirrored(asked, record.length);
+    const io::Interval read =
+        io::read_interval(score.begin, score.end, record.length, windows, is_circle);
+    const auto part = [fasta, contig, strand](io::Interval of) {
+        return fasta.read(contig, of.begin, of.end, strand);
+    };
+    return {is_circle ? io::read_round(part, record.length, read) : part(read), strand, score};
 }
 
 WindowFeed::WindowFeed(std::int64_t count,
@@ -42,9 +60,12 @@ WindowFeed::~WindowFeed() {
 }
 
 bool WindowFeed::next(Delivery& delivery) {
-    std::optional<Delivery> item = queue_.pop();
-    if (item) {
-        delivery = std::move(*item);
+    if (next_ == taken_.size()) {
+        taken_ = queue_.pop().value_or(Deliveries());
+        next_ = 0;
+    }
+    if (next_ < taken_.size()) {
+        delivery = std::move(taken_[next_++]);
         return true;
     }
     if (failure_) {
@@ -63,7 +84,13 @@ void WindowFeed::read_all(std::int64_t count, const std::function<Reading(std::i
     } catch (...) {
         failure_ = std::current_exception();
     }
+    hand_over();
     queue_.close();
+}
+
+bool WindowFeed::hand_over() {
+    codes_filled_ = 0;
+    return filling_.empty() || queue_.push(std::exchange(filling_, {}));
 }
 
 bool WindowFeed::read_one(std::int64_t index, Reading reading) {
@@ -76,11 +103,13 @@ bool WindowFeed::read_one(std::int64_t index, Reading reading) {
         more = reader.next(piece);
         delivery.ended = reader.take_summaries();
         if (more) {
+            codes_filled_ += piece.codes.size();
             delivery.piece = std::move(piece);
         } else {
             delivery.skipped = reader.skipped();
         }
-        if (!queue_.push(std::move(delivery))) {
+        filling_.push_back(std::move(delivery));
+        if (codes_filled_ >= kCodesTogether && !hand_over()) {
             return false;
         }
     }

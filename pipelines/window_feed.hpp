@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/bounded_queue.hpp"
+#include "genomics_io/circular.hpp"
 #include "genomics_io/indexed_fasta.hpp"
 #include "genomics_io/source.hpp"
 #include "genomics_io/tokenizer.hpp"
@@ -34,6 +35,13 @@ Reading read_part(const io::IndexedFasta& fasta,
                   io::Interval asked,
                   io::Strand strand,
                   const io::WindowOptions& windows);
+/// The same, of a contig that may be a circle.
+Reading read_part(const io::IndexedFasta& fasta,
+                  std::int64_t contig,
+                  io::Interval asked,
+                  io::Strand strand,
+                  const io::WindowOptions& windows,
+                  io::Circles& circles);
 
 struct Delivery {
     std::int64_t reading = 0;              // index of the reading
@@ -59,12 +67,20 @@ class WindowFeed {
     bool next(Delivery& delivery);
 
   private:
+    using Deliveries = std::vector<Delivery>;
+
+    // Of the reader's thread.
     void read_all(std::int64_t count, const std::function<Reading(std::int64_t)>& make);
     bool read_one(std::int64_t index, Reading reading);
+    bool hand_over();
 
     const io::Tokenizer& tokenizer_;
     const io::WindowOptions windows_;
-    BoundedQueue<Delivery> queue_;
+    Deliveries filling_;            // of the reader's thread
+    std::size_t codes_filled_ = 0;  //
+    Deliveries taken_;
+    std::size_t next_ = 0;  // of taken_
+    BoundedQueue<Deliveries> queue_;
     std::exception_ptr failure_;  // written before the queue closes, read after
     std::jthread reader_;
 };

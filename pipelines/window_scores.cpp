@@ -58,39 +58,40 @@ void WindowScores::compute(const model::Chunk& chunk,
     ops::Context& context = engine_.context();
     const StepMemory::Scope device_scope(engine_.step());
     const StepMemory::Scope host_scope(engine_.host());
-    const std::int64_t lanes = chunk.ids.extent(0);
-    const std::int64_t length = chunk.ids.extent(1);
-    const TensorView member = engine_.host().take(DType::i32, {lanes, length});
-    const auto counts = member.as<std::int32_t, 2>();
-    for (std::int64_t b = 0; b < lanes; ++b) {
-        const LaneSlice& slice = slices[static_cast<std::size_t>(b)];
+    const TensorView window = engine_.host().take(DType::i32, chunk.ids.shape());
+    const auto windows = window.as<std::int32_t, 2>();
+    std::fill_n(&windows(0), window.count(), std::int32_t{-1});
+    for (const LaneSlice& slice : slices) {
+        const auto number = static_cast<std::int32_t>(&slice - slices.data());
         const std::uint8_t* const codes = slice.source->piece.codes.data() + slice.offset;
-        std::fill_n(&counts(b), length, std::int32_t{-1});
-        for (std::int64_t t = 0; t < slice.count; ++t) {
-            counts(b, t) = tokenizer_.is_acgt(codes[t]) ? 0 : -1;
-        }
+        std::transform(codes, codes + slice.count, &windows(slice.place.lane, slice.place.at),
+                       [&](std::uint8_t code) { return tokenizer_.is_acgt(code) ? number : -1; });
     }
+    const auto count = static_cast<std::int64_t>(slices.size());
     if (slices.front().offset == 0) {
-        if (!sum_ || sum_.shape()[0] != lanes) {
+        if (!sum_ || sum_.shape()[1] != count) {
             Allocator& memory = engine_.queue().memory();
-            sum_ = Tensor(memory, DType::f64, {lanes, 1, model_.config().d_model}, "pooled rows");
-            count_ = Tensor(memory, DType::i64, {lanes, 1}, "numbers of pooled rows");
+            sum_ = Tensor(memory, DType::f64, {1, count, model_.config().d_model}, "pooled rows");
+            count_ = Tensor(memory, DType::i64, {1, count}, "numbers of pooled rows");
         }
         zero(engine_.queue(), sum_.view());
         zero(engine_.queue(), count_.view());
     }
-    const model::PooledRows pooled{sum_.view(), count_.view()};
-    model::pool_chunk(context, model_, chunk, ops::on_device(context, member), pool_, bank, pooled);
+    model::forward_pooled(context, model_, chunk, bank, model::kLastLayer,
+                          {.group = ops::on_device(context, window),
+                           .mode = model::pool_mode(pool_),
+                           .sum = sum_.view(),
+                           .count = count_.view()});
     const LaneSlice& first = slices.front();
     if (first.offset + first.count < static_cast<std::int64_t>(first.source->piece.codes.size())) {
         return;
     }
     const TensorView logits =
-        engine_.step().take(DType::f32, {lanes, 1, model_.config().n_classes});
-    model::class_logits(context, model_, pooled, pool_, logits);
+        engine_.step().take(DType::f32, {1, count, model_.config().n_classes});
+    model::class_logits(context, model_, {sum_.view(), count_.view()}, pool_, logits);
     const auto rows = ops::on_host(context, logits).as<const float, 3>();
-    for (std::int64_t b = 0; b < lanes; ++b) {
-        take(*slices[static_cast<std::size_t>(b)].source, &rows(b));
+    for (std::int64_t i = 0; i < count; ++i) {
+        take(*slices[static_cast<std::size_t>(i)].source, &rows(0, i));
     }
 }
 

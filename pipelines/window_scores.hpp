@@ -56,8 +56,8 @@ class WindowScores {
     model::HeadPool pool_;
     Sink sink_;
     Lanes lanes_;
-    Tensor sum_;                  // [B,1,D] of the windows being read
-    Tensor count_;                // [B,1]
+    Tensor sum_;                  // [1,G,D] of the windows being read
+    Tensor count_;                // [1,G]
     std::vector<double> scores_;  // of the forward strand, until the reverse comes
 };
 

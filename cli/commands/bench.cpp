@@ -111,6 +111,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     add_count(app, "--length", options->length, "Positions of each");
     add_count(app, "--chunk", options->chunk,
               "Positions of each at once in the whole model; default: the most that fit");
+    add_count(app, "--segment", options->segment, "Forward also over packed windows of so many");
     add_number(app, "--delta", options->delta,
                "Step of the scan, the same everywhere; default: as in a fresh model");
     add_count(app, "--repeats", options->repeats, "Of each, in turns; medians are shown");

@@ -104,6 +104,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
         "Array to write; FILE.rows.tsv and FILE.json appear beside .npy, in .h5 all is inside. "
         "With --channel a track: .bw, .bedgraph.gz, .tsv.gz");
     declare_reading(app, options->reading);
+    declare_circular(app, options->reading);
     declare_rows(app, *options, *words);
     declare_shard(app, options->reading.shard);
     declare_dry_run(app, options->dry_run);

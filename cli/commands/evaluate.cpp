@@ -71,6 +71,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     declare_model(app, options->model);
     add_text(app, "-o,--output", options->output, "FILE", "Table to write; - is standard output");
     declare_reading(app, options->reading);
+    declare_circular(app, options->reading);
     add_choice(app, "--by", *by, {"contig", "region", "position", "all"},
                "Lines before that of all bases: one for each contig, for each of -r, -R, for each "
                "doubling of the distance from where the state was reset, or none");

@@ -7,11 +7,16 @@ namespace mambase::cpu {
 
 namespace {
 
+/// OpTable::run_tile. Here positions follow one another, so that any would do: lanes of this length
+/// make tasks enough for many threads, and short windows fill them.
+constexpr std::int64_t kRunTile = 2048;
+
 template <SimdLevel L>
 constexpr ops::OpTable make_table(const char* name) {
     ops::OpTable table{};
     table.name = name;
     table.gradient_tile = kGradientTile;
+    table.run_tile = kRunTile;
     table.linear_backward_scratch_bytes = cpu::linear_backward_scratch_bytes;
     table.selective_scan_backward_scratch_bytes = cpu::selective_scan_backward_scratch_bytes;
     table.embedding_forward = cpu::embedding_forward;

@@ -11,6 +11,8 @@ namespace mambase::cuda {
 /// OpTable::gradient_tile. Longer tiles leave fewer partial sums of weights' gradients to add in
 /// double precision; at 8,192 rows they are a hundredth of the work of the products.
 constexpr std::int64_t kGradientTile = 8192;
+/// OpTable::run_tile: the scan's tile in reading.
+constexpr std::int64_t kRunTile = 4096;
 
 void embedding_forward(ops::Context& context, const ops::Embedding& op);
 void embedding_backward(ops::Context& context, const ops::EmbeddingGrad& op);

@@ -12,6 +12,7 @@ constexpr ops::OpTable make_table() {
     table.name = "cuda";
     table.bf16 = true;
     table.gradient_tile = kGradientTile;
+    table.run_tile = kRunTile;
     table.embedding_forward = embedding_forward;
     table.embedding_backward = embedding_backward;
     table.linear_backward_scratch_bytes = linear_backward_scratch_bytes;

@@ -14,6 +14,7 @@ namespace mambase::cuda {
 namespace {
 
 constexpr const char* kName = "selective_scan";
+static_assert(kScanTile == kRunTile);
 
 template <class T>
 Rows<const T> rows_of(const ConstTensorView& view) {

@@ -236,11 +236,16 @@ __global__ void __launch_bounds__(kEndThreads, N <= 16 ? kEndBlocks : 1)
             sum[k] = borders != 0 ? kForget : sum[k];
         }
     }
+    // The tile's first position may begin a run: then nothing comes through it from the left.
+    const std::int32_t* const segment = p.segment != nullptr && tile > 0
+                                            ? p.segment + b * p.segment_stride + (end - p.tile)
+                                            : nullptr;
+    const bool begins_run = segment != nullptr && segment[0] != segment[-1];
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
         if (mine[k]) {
             const std::int64_t at = (b * p.tiles + tile) * p.inner + window + column[k];
-            p.tile_delta[at] = sum[k];
+            p.tile_delta[at] = begins_run ? kForget : sum[k];
 #pragma unroll
             for (int n = 0; n < N; ++n) {
                 if (n < p.states) {

@@ -24,6 +24,10 @@ struct OpTable {
     /// counted from the start of a call, so calls of one sequence start at multiples of it. Tiles
     /// are added by descending position, then ascending lane.
     std::int64_t gradient_tile;
+    /// Runs that share a lane, told apart by segment ids, have the bits that each has in a lane of
+    /// its own, where those longer than this start at multiples of it and no shorter one lies
+    /// across a multiple (outputs of the forward pass in reading).
+    std::int64_t run_tile;
 
     // Step memory that the two ops with more than a trifle of scratch take in their backward beside
     // their arguments; for memory plans.

@@ -101,6 +101,28 @@ TEST_CASE("selective_scan agrees with its reference past a gradient tile") {
     }
 }
 
+TEST_CASE("selective_scan: nothing passes into a run that begins with a tile") {
+    for (const Backend& backend : tested_backends()) {
+        const std::int64_t tile = backend.table->run_tile;
+        Scan scan({1, 3 * tile + 50, 8, 3, true, true, false, true, 311}, backend.activations);
+        fill_with(scan.dt_bias.view(), -9.0);  // forgets a third in a tile
+        fill_with(scan.segment.view().slice(1, 0, tile), 1.0);
+        fill_with(scan.segment.view().slice(1, tile, 3 * tile + 50), 2.0);
+        reference::SelectiveScan expected = scan.reference_op();
+        reference::forward(expected);
+        for (const bool for_training : {false, true}) {
+            INFO(replay_line(backend, scan.at.text(), for_training ? " in training" : ""));
+            Run run(backend, 2);
+            ops::SelectiveScan op = scan.forward_op();
+            op.for_training = for_training;
+            ops::selective_scan_forward(run.context(), op);
+            const Errors errors{backend, "selective_scan"};
+            errors.values("y", scan.y.view(), expected.y, forward_bound(backend));
+            errors.values("state_out", scan.state_out.view(), expected.state_out, kForward);
+        }
+    }
+}
+
 TEST_CASE("selective_scan: gradients of the reference are central differences") {
     Scan scan({3, 5, 2, 3, true, true, true, true, 7});
     reference::SelectiveScan op = scan.reference_op();

@@ -176,20 +176,33 @@ TEST_CASE("class logits: pooled rows times the head, whatever the chunks") {
     Tensor hidden = test::filled({2, 50, 12}, 0.0F);
     StateBank bank(model.config(), 2, host_queue());
     forward_hidden(*context, model, {batch.ids.view(), {}, {}}, bank, kLastLayer, hidden.view());
+    const auto group_of = [&](std::int64_t lane, std::int64_t t) {
+        const bool counts = batch.member.view().as<const std::int32_t, 2>()(lane, t) == 0;
+        return counts ? static_cast<std::int32_t>(lane) : -1;
+    };
     std::string expected;
     for (const std::int64_t chunk : {50, 1, 7}) {
-        Tensor sum(host_allocator(), DType::f64, {2, 1, 12}, "sum");
-        Tensor count(host_allocator(), DType::i64, {2, 1}, "count");
+        Tensor sum(host_allocator(), DType::f64, {1, 2, 12}, "sum");
+        Tensor count(host_allocator(), DType::i64, {1, 2}, "count");
         zero(host_queue(), sum.view());
         zero(host_queue(), count.view());
         bank.reset();
         for (std::int64_t at = 0; at < 50; at += chunk) {
             const std::int64_t end = std::min<std::int64_t>(at + chunk, 50);
-            pool_chunk(*context, model, {batch.ids.view().slice(1, at, end), {}, {}},
-                       batch.member.view().slice(1, at, end), HeadPool::mean, bank,
-                       {sum.view(), count.view()});
+            Tensor group(host_allocator(), DType::i32, {2, end - at}, "group");
+            for (std::int64_t lane = 0; lane < 2; ++lane) {
+                for (std::int64_t t = at; t < end; ++t) {
+                    group.view().as<std::int32_t, 2>()(lane, t - at) = group_of(lane, t);
+                }
+            }
+            forward_pooled(*context, model, {batch.ids.view().slice(1, at, end), {}, {}}, bank,
+                           kLastLayer,
+                           {.group = group.view(),
+                            .mode = pool_mode(HeadPool::mean),
+                            .sum = sum.view(),
+                            .count = count.view()});
         }
-        Tensor logits = test::filled({2, 1, 3}, 0.0F);
+        Tensor logits = test::filled({1, 2, 3}, 0.0F);
         class_logits(*context, model, {sum.view(), count.view()}, HeadPool::mean, logits.view());
         if (expected.empty()) {
             expected = bytes_of(logits.view());
@@ -211,7 +224,7 @@ TEST_CASE("class logits: pooled rows times the head, whatever the chunks") {
                     }
                     score += mean / 40.0 * static_cast<double>(weight(c, d));
                 }
-                CHECK(logits.view().as<const float, 3>()(lane, 0, c) == Approx(score).margin(1e-5));
+                CHECK(logits.view().as<const float, 3>()(0, lane, c) == Approx(score).margin(1e-5));
             }
         }
     }

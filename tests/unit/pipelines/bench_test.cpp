@@ -139,6 +139,28 @@ TEST_CASE("The bench times the model and each op beside products", "[bench]") {
     CHECK(json.contains("two_threads") == (threads == 2));
 }
 
+TEST_CASE("The bench packs windows beside one record", "[bench]") {
+    const Observer quiet;
+    BenchOptions options;
+    options.d_model = 16;
+    options.layers = 1;
+    options.length = 5000;
+    options.chunk = 4100;
+    options.segment = 150;
+    options.repeats = 1;
+    const Runtime runtime{.threads = 1, .device = {}, .observer = quiet, .command_line = {}};
+    const BenchReport report = bench(options, runtime);
+    REQUIRE(report.model.size() == 3);
+    CHECK(report.model[2].what == "forward, windows of 150");
+    CHECK(report.model[2].chunk == 13 * 150);      // as many as a lane of 2,048 takes
+    CHECK(report.model[2].bases == 2 * 13 * 150);  // of two lanes at once
+    CHECK(report.model[2].seconds > 0.0);
+    options.segment = 5000;
+    CHECK(bench(options, runtime).model[2].bases == 5000);
+    options.segment = 5001;
+    CHECK_THROWS_WITH(options.validate(), Catch::Contains("segment"));
+}
+
 TEST_CASE("A bench of nothing is refused", "[bench]") {
     BenchOptions options;
     options.length = 0;

@@ -2,6 +2,7 @@
 
 #include "pipelines/window_feed.hpp"
 #include "tests/support/pipeline_lab.hpp"
+#include "tests/support/places.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -38,11 +39,23 @@ struct Value {
     friend bool operator==(const Value&, const Value&) = default;
 };
 
+Runtime runtime_of(const test::PipelineLab& lab, const test::Place& place, int threads) {
+    Runtime runtime = lab.runtime(threads);
+    runtime.device = place.device;
+    runtime.precision = place.activations;
+    return runtime;
+}
+
 struct Bench {
+    explicit Bench(const test::Place& place = {}, int threads = 1)
+        : runtime(runtime_of(lab, place, threads)),
+          engine(runtime),
+          model(model::Model::load(lab.model_dir(), host_allocator()).on_device(engine.queue())) {}
+
     test::PipelineLab lab;
-    Runtime runtime = lab.runtime();
-    Engine engine{runtime};
-    model::Model model = model::Model::load(lab.model_dir(), host_allocator());
+    Runtime runtime;
+    Engine engine;
+    model::Model model;
 
     std::vector<Value> losses(const std::vector<TaggedPiece>& pieces, std::int64_t chunk) {
         std::vector<Value> out;
@@ -131,6 +144,128 @@ TEST_CASE("windows side by side, alone and in chunks of any length give the same
     }
     REQUIRE(losses_alone == losses);
     REQUIRE(hidden_alone == hidden);
+}
+
+TEST_CASE("windows fill a lane, then the next; long ones start on a tile's border", "[lanes]") {
+    LanePacking packing(100);
+    const auto place = [&](std::int64_t window) {
+        const LanePlace at = packing.add(window);
+        return std::pair(at.lane, at.at);
+    };
+    using At = std::pair<std::int64_t, std::int64_t>;
+    REQUIRE(packing.rows() == 0);
+    REQUIRE(place(30) == At{0, 0});
+    REQUIRE(place(30) == At{0, 30});
+    REQUIRE(place(30) == At{0, 60});
+    REQUIRE(place(11) == At{1, 0});  // not across the border
+    REQUIRE(packing.lanes() == 2);
+    REQUIRE(packing.length() == 90);
+    REQUIRE(place(89) == At{1, 11});  // up to it
+    REQUIRE(packing.rows() == 200);
+    REQUIRE(place(350) == At{2, 0});
+    REQUIRE(place(60) == At{3, 0});  // would end at 410, past the longest window
+    REQUIRE(place(60) == At{3, 100});
+    REQUIRE(place(101) == At{3, 200});
+    REQUIRE(place(49) == At{3, 301});
+    REQUIRE(packing.rows() == 4 * 350);
+    REQUIRE_FALSE(packing.is_wasteful());
+    REQUIRE(place(1) == At{4, 0});
+}
+
+TEST_CASE("packed windows have the bits that each has alone, in order", "[lanes]") {
+    for (const test::Place& place : test::places()) {
+        Bench bench(place, 2);
+        const std::int64_t tile = bench.engine.run_tile();
+        std::vector<std::int64_t> lengths = {
+            1,    2,    3,    149,      150, 151, 5000, 1, 3, 2 * tile + 900, 5 * tile, 300, 5000,
+            tile, tile, 2000, tile + 1, 1,   2,   3,    2, 1};
+        const CounterRng rng(5, 5);
+        for (std::uint64_t i = 0; i < 150; ++i) {
+            lengths.push_back(1 + static_cast<std::int64_t>(rng.below(i, i < 75 ? 400 : 2)));
+        }
+        lengths.insert(lengths.end(), 150, 150);
+        std::vector<TaggedPiece> pieces;
+        for (std::size_t i = 0; i < lengths.size(); ++i) {
+            pieces.push_back({static_cast<std::int64_t>(i), window_of(lengths[i], i + 1)});
+        }
+        const std::int64_t chunk = bench.engine.chunk(0);
+        std::vector<Value> losses;
+        std::vector<Value> hidden;
+        for (const TaggedPiece& piece : pieces) {
+            const std::vector<Value> l = bench.losses({piece}, chunk);
+            const std::vector<Value> h = bench.hidden({piece}, chunk);
+            losses.insert(losses.end(), l.begin(), l.end());
+            hidden.insert(hidden.end(), h.begin(), h.end());
+        }
+        INFO(place.text());
+        REQUIRE((bench.losses(pieces, chunk) == losses));
+        REQUIRE((bench.hidden(pieces, chunk) == hidden));
+        for (const int threads : {1, 4}) {
+            Bench other(place, threads);
+            REQUIRE((other.losses(pieces, chunk) == losses));
+        }
+        std::reverse(pieces.begin(), pieces.end());
+        const auto by_tag = [](std::vector<Value> values) {
+            std::stable_sort(values.begin(), values.end(),
+                             [](const Value& a, const Value& b) { return a.tag < b.tag; });
+            return values;
+        };
+        REQUIRE((by_tag(bench.losses(pieces, chunk)) == losses));
+        REQUIRE((by_tag(bench.hidden(pieces, chunk)) == hidden));
+    }
+}
+
+TEST_CASE("pooled rows are the sums of hidden rows, whatever the chunk", "[lanes]") {
+    const std::int64_t bin = GENERATE(std::int64_t{7}, std::int64_t{1000});
+    for (const test::Place& place : test::places()) {
+        Bench bench(place, 2);
+        const std::int64_t tile = bench.engine.run_tile();
+        const std::vector<std::int64_t> lengths = {200, 1, 2, 5 * tile, 7, 190, 900, 1, tile, 3};
+        std::vector<TaggedPiece> pieces;
+        for (std::size_t i = 0; i < lengths.size(); ++i) {
+            pieces.push_back({static_cast<std::int64_t>(i), window_of(lengths[i], i + 1)});
+        }
+        // Windows of one bin follow one another: rows go on from one window to the next.
+        const auto bin_of = [bin](std::int64_t position) { return position / bin; };
+        const std::int64_t chunk = bench.engine.chunk(0);
+        const auto dim = static_cast<std::size_t>(bench.model.config().d_model);
+        std::vector<Value> expected;
+        for (const Value& hidden : bench.hidden(pieces, chunk)) {
+            const TaggedPiece& piece = pieces[static_cast<std::size_t>(hidden.tag)];
+            const std::uint8_t code =
+                piece.piece.codes[static_cast<std::size_t>(hidden.position - piece.piece.begin)];
+            if (!dna().is_acgt(code)) {
+                continue;
+            }
+            const std::int64_t row = bin_of(hidden.position);
+            if (expected.empty() || expected.back().tag != row) {
+                expected.push_back({row, 0, std::vector<double>(dim, 0.0)});
+            }
+            ++expected.back().position;
+            for (std::size_t i = 0; i < dim; ++i) {
+                expected.back().values[i] += hidden.values[i];
+            }
+        }
+        for (const std::int64_t at_once :
+             {chunk, bench.engine.chunk(64), bench.engine.chunk(150)}) {
+            std::vector<Value> pooled;
+            PooledLanes lanes(
+                bench.engine, bench.model, dna(), at_once, model::kLastLayer, ops::PoolMode::mean,
+                [&](const TaggedPiece&, io::Interval positions) {
+                    const std::int64_t row = bin_of(positions.begin);
+                    return PooledStretch{row, std::min((row + 1) * bin, positions.end)};
+                },
+                [&](std::int64_t row, const double* sum, std::int64_t count) {
+                    pooled.push_back({row, count, std::vector<double>(sum, sum + dim)});
+                });
+            for (const TaggedPiece& piece : pieces) {
+                lanes.add(piece);
+            }
+            lanes.flush();
+            CAPTURE(place.text(), bin, at_once);
+            REQUIRE((pooled == expected));
+        }
+    }
 }
 
 TEST_CASE("a window in pieces carries its state", "[lanes]") {
