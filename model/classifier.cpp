@@ -132,7 +132,7 @@ Classifier parse_classifier(std::string_view text, const std::string& file) {
 }
 
 Classifier read_classifier(const std::string& dir) {
-    const std::string path = dir + "/classifier.json";
+    const std::string path = concat(dir, "/", kClassifierName);
     if (!exists(path)) {
         throw Error(ErrorCode::not_found,
                     "no such file: this is no classifier; make one with mambase classify train")
@@ -183,7 +183,7 @@ std::string classifier_json(const Classifier& classifier) {
 }
 
 void write_classifier(const std::string& dir, const Classifier& classifier) {
-    write_text(dir + "/classifier.json", classifier_json(classifier));
+    write_text(concat(dir, "/", kClassifierName), classifier_json(classifier));
 }
 
 }  // namespace mambase::model

@@ -11,6 +11,8 @@
 
 namespace mambase::model {
 
+inline constexpr std::string_view kClassifierName = "classifier.json";
+
 /// Scores of a sequence of that many bases are divided by this.
 struct Temperature {
     std::int64_t length = 0;

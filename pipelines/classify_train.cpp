@@ -7,6 +7,7 @@
 #include "base/text.hpp"
 #include "model/classifier.hpp"
 #include "model/memory_plan.hpp"
+#include "pipelines/build_info.hpp"
 #include "pipelines/calibration.hpp"
 #include "pipelines/classify_calibrate.hpp"
 #include "pipelines/classify_step.hpp"
@@ -34,7 +35,7 @@ namespace mambase::pipelines {
 namespace {
 
 constexpr std::int64_t kShortestWindow = 2;  // see SampleSet
-constexpr std::int64_t kMostCount = std::int64_t{1} << 40;
+constexpr std::int64_t kStepsToTime = 3;     // of a dry run
 
 ClassifyRecipe make_recipe(const ClassifyTrainOptions& options,
                            std::int64_t window,
@@ -159,6 +160,7 @@ class ClassifyTraining {
     ClassifyTrainReport run(const std::optional<std::string>& resume_from) {
         open_output(resume_from);
         describe();
+        engine_.step().reserve(memory_plan().step_bytes);
         const Stopwatch clock;
         double last_step_seconds = 0.0;
         bool stepped = false;
@@ -179,12 +181,18 @@ class ClassifyTraining {
         return finish(true);
     }
 
+    /// What would run, with the time of a few steps whose updates are thrown away.
+    ClassifyTrainReport dry_run();
+
   private:
     std::int64_t classes() const { return static_cast<std::int64_t>(samples_.labels().size()); }
     std::int64_t done() const { return state_.optimizer.steps(); }
-    std::string path(std::string_view file) const { return concat(options_.output, "/", file); }
+    model::RunMode mode() const {
+        return recipe_.freeze ? model::RunMode::forward : model::RunMode::train;
+    }
 
     std::int64_t choose_chunk();
+    model::MemoryPlan memory_plan();
     void describe() const;
     void tell_test_contigs() const;
     void open_output(const std::optional<std::string>& resume_from);
@@ -209,17 +217,55 @@ class ClassifyTraining {
     std::vector<LabelledWindow> valid_;
     std::vector<LabelledWindow> valid_on_the_way_;
     std::vector<model::Taxon> taxonomy_;
+    std::optional<RunDirectory> directory_;
     std::optional<MetricsLog> metrics_;
     ClassifyTrainReport report_;
 };
 
 std::int64_t ClassifyTraining::choose_chunk() {
-    return choose_step_chunk(
-        engine_, state_.model.config(),
-        {.lanes = recipe_.lanes,
-         .window = recipe_.window,
-         .mode = recipe_.freeze ? model::RunMode::forward : model::RunMode::train},
-        options_.chunk);
+    return choose_step_chunk(engine_, state_.model.config(),
+                             {.lanes = recipe_.lanes, .window = recipe_.window, .mode = mode()},
+                             options_.chunk);
+}
+
+model::MemoryPlan ClassifyTraining::memory_plan() {
+    model::MemoryPlan out =
+        model::plan(engine_.context().table, state_.model.config(), recipe_.lanes, recipe_.window,
+                    chunk_, mode(), recipe_.precision);
+    if (recipe_.freeze) {  // a plan of forward passes has none
+        const std::int64_t bytes =
+            state_.model.params().count() * (size_of(DType::f64) + 2 * size_of(DType::f32));
+        const auto smaller = std::find_if(
+            out.items.begin(), out.items.end(),
+            [bytes](const model::MemoryPlan::Item& item) { return item.bytes < bytes; });
+        out.items.insert(smaller, {"gradients and moments of AdamW", bytes});
+        out.total += bytes;
+    }
+    return out;
+}
+
+ClassifyTrainReport ClassifyTraining::dry_run() {
+    describe();
+    const model::MemoryPlan memory = memory_plan();
+    engine_.step().reserve(memory.step_bytes);
+    const std::int64_t steps = recipe_.schedule.steps;
+    const std::int64_t timed = std::min(kStepsToTime, steps);
+    const Stopwatch clock;
+    for (std::int64_t i = 0; i < timed; ++i) {
+        step_.run(done() + 1, state_.model, state_.optimizer);
+    }
+    const double a_step = clock.seconds() / static_cast<double>(timed);
+    std::int64_t bases = 0;
+    for (const io::TokenStore& store : samples_.stores()) {
+        bases += store.total_bases();
+    }
+    const std::int64_t weights = state_.model.params().count() * size_of(DType::f32);
+    report_.plan =
+        concat(memory.text(), "sequence in memory: ", format_bytes(bases),
+               "\nwould write: ", format_bytes(5 * weights), " to ", options_.output,
+               "\nwould take: about ", format_duration(a_step * static_cast<double>(steps)),
+               " for ", format_count(steps), " steps, without validations\n");
+    return report_;
 }
 
 void ClassifyTraining::describe() const {
@@ -279,7 +325,7 @@ void ClassifyTraining::tell_test_contigs() const {
 }
 
 void ClassifyTraining::open_output(const std::optional<std::string>& resume_from) {
-    make_directories(options_.output);
+    directory_.emplace(options_.output, 0);
     std::string earlier;
     if (resume_from) {
         load_train_state(*resume_from, state_, values_, engine_.queue());
@@ -290,7 +336,9 @@ void ClassifyTraining::open_output(const std::optional<std::string>& resume_from
         runtime_.observer.info(concat("going on after step ", format_count(done()), " of ",
                                       format_count(recipe_.schedule.steps)));
     }
-    metrics_.emplace(path(kMetricsName), earlier, !runtime_.no_pg);
+    // The state is written beside the one before it, and holds four times the weights.
+    directory_->require_space(9 * state_.model.params().count() * size_of(DType::f32));
+    metrics_.emplace(directory_->file(kMetricsName), earlier, !runtime_.no_pg);
 }
 
 /// Returns its seconds.
@@ -334,7 +382,7 @@ void ClassifyTraining::evaluate() {
 
 void ClassifyTraining::save() {
     metrics_->flush();
-    save_train_state(path(kStateName), state_, values_, engine_.context());
+    save_train_state(directory_->file(kStateName), state_, values_, engine_.context());
 }
 
 void ClassifyTraining::write_model() {
@@ -386,6 +434,7 @@ ClassifyTrainReport ClassifyTraining::finish(bool finished) {
     Json record = {{"format_version", 1}, {"version", runtime_.version}};
     if (!runtime_.no_pg) {
         record["command_line"] = runtime_.command_line;
+        record["device"] = backend_name(runtime_.device);
     }
     record["samples"] = options_.samples;
     record["labels"] = samples_.labels();
@@ -403,50 +452,18 @@ ClassifyTrainReport ClassifyTraining::finish(bool finished) {
         record["outcome"]["confidence"] = report_.confidence;
         record["outcome"]["model"] = report_.model_hash;
     }
-    write_text(path(kRecordName),
+    write_text(directory_->file(kRecordName),
                record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     return report_;
 }
 
 }  // namespace
 
-void ClassifyTrainOptions::validate() const {
-    std::vector<std::string> violations;
-    const auto require = [&](bool holds, std::string text) {
-        if (!holds) {
-            violations.push_back(std::move(text));
-        }
-    };
-    require(!samples.empty(), "no table of samples");
-    require(!model.empty(), "no model directory to start from");
-    require(!output.empty() && output != "-", "the output is a directory; name it");
-    require(!resume.empty(), "resume is auto, never or a directory");
-    const std::pair<const char*, std::optional<std::int64_t>> counts[] = {
-        {"context", context},
-        {"steps", steps},
-        {"batch", batch},
-        {"eval-every", eval_every},
-        {"valid-windows", valid_windows}};
-    for (const auto& [name, count] : counts) {
-        require(!count || (*count >= 1 && *count <= kMostCount),
-                concat(name, " is from 1 to 2^40, not ", count.value_or(0)));
-    }
-    require(chunk >= 0, concat("chunk is at least 1, not ", chunk));
-    require(!max_time || *max_time > 0.0, "max-time is above 0");
-    require(!lr || (*lr > 0.0 && *lr <= 1.0), "lr is above 0, at most 1");
-    require(warmup >= 0.0 && warmup < 1.0, "warmup is a share of the steps from 0 to below 1");
-    try {
-        model::AdamWOptions{.weight_decay = weight_decay, .clip = clip}.validate();
-    } catch (const Error& error) {
-        violations.push_back(error.message());
-    }
-    throw_violations(violations);
-}
-
 ClassifyTrainReport classify_train(const ClassifyTrainOptions& options, const Runtime& runtime) {
     options.validate();
     const std::optional<std::string> resume_from = state_to_resume(options.output, options.resume);
-    return ClassifyTraining(options, runtime).run(resume_from);
+    ClassifyTraining training(options, runtime);
+    return options.dry_run ? training.dry_run() : training.run(resume_from);
 }
 
 }  // namespace mambase::pipelines

@@ -40,6 +40,7 @@ struct ClassifyTrainOptions {
     std::int64_t chunk = 0;          // bases of a window held at once; 0: whole. Changes no result
     std::optional<double> max_time;  // seconds; then stop in order
     std::string resume = "auto";     // "auto", "never", or a directory whose state to go on from
+    bool dry_run = false;            // read the samples, time a step, write nothing
 
     /// Throws Error{usage} with every violated rule in one message.
     void validate() const;
@@ -54,6 +55,7 @@ struct ClassifyTrainReport {
     double confidence = 0.0;  // the default of a call
     std::int64_t best_step = 0;
     std::string model_hash;
+    std::string plan;  // dry_run: memory, what would be written, time, several lines
 };
 
 /// Reads the samples, trains and fills the directory `output`:
@@ -66,12 +68,13 @@ struct ClassifyTrainReport {
 ///   run.json                        options, samples, version, outcome
 ///
 /// The weights are a function of samples, model, options and seed; not of threads, `chunk`, nor of
-/// where the run was stopped and resumed. Resuming as pretrain has it. Temperatures are fitted on
-/// the validation part, for quarters and halves of a window, windows, and means of 4, 16 and 64
-/// that follow one another; confidence is the least probability with at most 5 % false calls among
-/// the validation windows. Warns where the model says that it was trained on files of the test
-/// part. Errors as of SampleSet, LabelledSampler, Model::load; Error{usage} for a state of other
-/// options, with the list.
+/// where the run was stopped and resumed. Resuming as pretrain has it; the directory is one run's
+/// at a time, and what a killed run left unfinished in it goes. Temperatures are fitted on the
+/// validation part, for quarters and halves of a window, windows, and means of 4, 16 and 64 that
+/// follow one another; confidence is the least probability with at most 5 % false calls among the
+/// validation windows. Warns where the model says that it was trained on files of the test part.
+/// Errors as of SampleSet, LabelledSampler, Model::load; Error{usage} for a state of other options,
+/// with the list; Error{io} where another run writes to the directory.
 ClassifyTrainReport classify_train(const ClassifyTrainOptions& options, const Runtime& runtime);
 
 }  // namespace mambase::pipelines

@@ -283,12 +283,7 @@ void Training::open_output(const std::optional<std::string>& resume_from) {
     // The state is written beside the one before it, and holds four times the weights; a step that
     // is kept holds a model as well.
     const std::int64_t kept = options_.keep > 0 ? options_.keep + 1 : 0;
-    const std::int64_t needed = (9 + 5 * kept) * model().params().count() * size_of(DType::f32);
-    if (free_space(options_.output) < needed) {
-        throw Error(ErrorCode::io, concat("the run needs ", format_bytes(needed), ", free are ",
-                                          format_bytes(free_space(options_.output))))
-            .at(options_.output);
-    }
+    directory_->require_space((9 + 5 * kept) * model().params().count() * size_of(DType::f32));
     metrics_.emplace(directory_->file(kMetricsName), earlier, !runtime_.no_pg);
 }
 

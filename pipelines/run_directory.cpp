@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "model/classifier.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -46,7 +47,8 @@ bool is_leftover(std::string_view name) {
     const std::string_view final_name = name.substr(0, at);
     return at != std::string_view::npos &&
            (step_of(final_name) || final_name == kStateName || final_name == kMetricsName ||
-            final_name == kRecordName || final_name == kModelName || final_name == "config.json");
+            final_name == kRecordName || final_name == kModelName || final_name == "config.json" ||
+            final_name == model::kClassifierName);
 }
 
 /// Makes `path` another name of `file`, in place of what it named. False where the file system has
@@ -120,6 +122,14 @@ RunDirectory::RunDirectory(std::string path, std::int64_t keep)
 
 std::string RunDirectory::file(std::string_view name) const {
     return concat(path_, "/", name);
+}
+
+void RunDirectory::require_space(std::int64_t bytes) const {
+    if (const std::int64_t free = free_space(path_); free < bytes) {
+        throw Error(ErrorCode::io, concat("the run needs ", format_bytes(bytes), ", free are ",
+                                          format_bytes(free)))
+            .at(path_);
+    }
 }
 
 void RunDirectory::save_step(std::int64_t step,

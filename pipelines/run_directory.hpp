@@ -34,6 +34,9 @@ class RunDirectory {
     const std::string& path() const noexcept { return path_; }
     std::string file(std::string_view name) const;
 
+    /// Throws Error{io} where fewer bytes than these are free.
+    void require_space(std::int64_t bytes) const;
+
     /// Writes the state with `write`, which is given a path. With steps to keep also the directory
     /// step-<step>, which holds that state and `model()` and appears whole; of those up to `step`
     /// the last `keep` stay. It is there before the state is, so that a run that dies in between

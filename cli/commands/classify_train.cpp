@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "cli/commands/commands.hpp"
 #include "cli/option_types.hpp"
+#include "cli/process.hpp"
 
 #include <memory>
 
@@ -16,6 +17,10 @@ using Options = pipelines::ClassifyTrainOptions;
 ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
     options.validate();
     const pipelines::ClassifyTrainReport report = pipelines::classify_train(options, runtime);
+    if (options.dry_run) {
+        write_stdout(report.plan);
+        return ExitCode::done;
+    }
     if (!report.finished) {
         runtime.observer.info(concat("stopped after step ", report.steps_done, " of ", report.steps,
                                      "; the same command goes on"));
@@ -87,6 +92,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
                [options](const std::string& text) { options->max_time = parse_duration(text); });
     add_text(app, "--resume", options->resume, "auto|never|DIR",
              "Go on from the state in the output directory if there is one; never; or from DIR's");
+    declare_dry_run(app, options->dry_run);
     declare_run(app, common);
     return [options](const pipelines::Runtime& runtime) { return run(*options, runtime); };
 }

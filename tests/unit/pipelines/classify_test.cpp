@@ -140,6 +140,19 @@ TEST_CASE("classify train: stopped at any step and taken up again, it ends with 
     }
 }
 
+TEST_CASE("classify train: a dry run writes nothing and says what it would") {
+    for (const bool freeze : {false, true}) {
+        ClassifyLab lab;
+        ClassifyTrainOptions options = lab.training("run");
+        options.freeze = freeze;
+        options.dry_run = true;
+        const std::string plan = lab.train(options).plan;
+        CHECK(plan.find("moments of AdamW") != std::string::npos);
+        CHECK(plan.find("for 30 steps") != std::string::npos);
+        CHECK_FALSE(exists(lab.file("run")));
+    }
+}
+
 TEST_CASE("classify train: other options than the stopped run's are refused, with the list") {
     ClassifyLab lab;
     ClassifyTrainOptions options = lab.training("run");

@@ -65,8 +65,9 @@ TEST_CASE("What a killed run left unfinished goes, what is others' stays", "[run
     const std::string dir = temp.file("run");
     make_directories(dir + "/step-7.tmp.host.1");
     write_text(dir + "/step-7.tmp.host.1/model.safetensors", "half");
-    for (const char* const name : {"train_state.safetensors.tmp.host.1", "run.json.tmp.a.b.2",
-                                   "notes.tmp.host.1", "train_state.safetensors", "step-7x"}) {
+    for (const char* const name :
+         {"train_state.safetensors.tmp.host.1", "run.json.tmp.a.b.2", "classifier.json.tmp.host.1",
+          "notes.tmp.host.1", "train_state.safetensors", "step-7x"}) {
         write_text(dir + "/" + name, "x");
     }
     const RunDirectory directory(dir, 0);
