@@ -48,7 +48,11 @@ std::vector<std::vector<Sums>> blocks_of(const std::vector<Verdict>& verdicts,
     return out;
 }
 
+/// 0 to 1 of no values.
 Interval95 interval_of(std::vector<double> values) {
+    if (values.empty()) {
+        return {0.0, 1.0};
+    }
     std::sort(values.begin(), values.end());
     const auto at = [&](double share) {
         return values[static_cast<std::size_t>(
@@ -70,6 +74,7 @@ Intervals bootstrap(const std::vector<Verdict>& verdicts,
     std::vector<double> balanced;
     std::vector<double> calibration;
     std::vector<double> difference;
+    std::vector<std::vector<double>> observed(CalibrationBins::kBins);
     for (std::int64_t draw = 0; draw < resamples; ++draw) {
         const CounterRng rng(seed, static_cast<std::uint64_t>(draw));
         std::uint64_t counter = 0;
@@ -89,6 +94,11 @@ Intervals bootstrap(const std::vector<Verdict>& verdicts,
         all.push_back(sum.accuracy());
         balanced.push_back(mean / std::max(present, 1.0));
         calibration.push_back(sum.bins.error());
+        for (std::size_t i = 0; i < observed.size(); ++i) {
+            if (const CalibrationBins::Bin& bin = sum.bins.bins()[i]; bin.calls > 0.0) {
+                observed[i].push_back(bin.right / bin.calls);
+            }
+        }
         difference.push_back((sum.right - sum.beside) / std::max(sum.windows, 1.0));
     }
     Intervals out;
@@ -99,6 +109,9 @@ Intervals bootstrap(const std::vector<Verdict>& verdicts,
     out.balanced = interval_of(balanced);
     out.calibration_error = interval_of(calibration);
     out.difference = interval_of(difference);
+    for (const std::vector<double>& values : observed) {
+        out.observed.push_back(interval_of(values));
+    }
     return out;
 }
 

@@ -29,6 +29,9 @@ struct Intervals {
     Interval95 all;                    // accuracy of all windows
     Interval95 balanced;               // mean over labels
     Interval95 calibration_error;
+    // Of each bin of CalibrationBins the share of right calls, over the draws that have calls in
+    // it; 0 to 1 where none has.
+    std::vector<Interval95> observed;
     Interval95 difference;  // all windows: accuracy less that of `beside`
 };
 

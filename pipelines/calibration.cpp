@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 namespace mambase::pipelines {
 
@@ -119,23 +118,29 @@ double accuracy(std::span<const Judged> calls) {
 }
 
 void CalibrationBins::add(const Judged& call) {
-    const auto bin = std::min(
-        static_cast<std::size_t>(call.probability * static_cast<double>(kBins)), kBins - 1);
-    gap_[bin] += call.probability - (call.right ? 1.0 : 0.0);
-    calls_ += 1.0;
+    Bin& bin = bins_[std::min(
+        static_cast<std::size_t>(call.probability * static_cast<double>(kBins)), kBins - 1)];
+    bin.calls += 1.0;
+    bin.probability += call.probability;
+    bin.right += call.right ? 1.0 : 0.0;
 }
 
 void CalibrationBins::add(const CalibrationBins& other) {
-    std::transform(gap_.begin(), gap_.end(), other.gap_.begin(), gap_.begin(), std::plus<>());
-    calls_ += other.calls_;
+    for (std::size_t i = 0; i < kBins; ++i) {
+        bins_[i].calls += other.bins_[i].calls;
+        bins_[i].probability += other.bins_[i].probability;
+        bins_[i].right += other.bins_[i].right;
+    }
 }
 
 double CalibrationBins::error() const {
-    double sum = 0.0;
-    for (const double one : gap_) {
-        sum += std::abs(one);
+    double gaps = 0.0;
+    double calls = 0.0;
+    for (const Bin& bin : bins_) {
+        gaps += std::abs(bin.probability - bin.right);
+        calls += bin.calls;
     }
-    return calls_ > 0.0 ? sum / calls_ : 0.0;
+    return calls > 0.0 ? gaps / calls : 0.0;
 }
 
 }  // namespace mambase::pipelines

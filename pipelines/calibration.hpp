@@ -66,10 +66,16 @@ class CalibrationBins {
     /// 0 of no calls.
     double error() const;
 
+    struct Bin {
+        double calls = 0.0;
+        double probability = 0.0;  // sum over calls
+        double right = 0.0;        // calls
+    };
+    static constexpr std::size_t kBins = 15;  // bin i: probabilities from i / 15
+    const std::array<Bin, kBins>& bins() const { return bins_; }
+
   private:
-    static constexpr std::size_t kBins = 15;
-    std::array<double, kBins> gap_{};  // sum of probabilities less the right calls
-    double calls_ = 0.0;
+    std::array<Bin, kBins> bins_{};
 };
 
 }  // namespace mambase::pipelines

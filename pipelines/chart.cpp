@@ -124,7 +124,7 @@ std::vector<ChartSeries> drawable(const Chart& chart) {
     for (ChartSeries& series : out) {
         std::erase_if(series.points, [&](const ChartPoint& point) {
             return !can_stand(chart.x, point.x) || !can_stand(chart.y, point.y) ||
-                   !std::isfinite(point.error);
+                   !std::isfinite(point.below) || !std::isfinite(point.above);
         });
     }
     return out;
@@ -150,9 +150,9 @@ std::string draw_series(const ChartSeries& series, const Scale& x, const Scale& 
         out += "/>\n";
     }
     for (const ChartPoint& point : series.points) {
-        if (point.error > 0.0) {
-            out += svg_line(x(point.x), y(point.y - point.error), x(point.x),
-                            y(point.y + point.error), "error");
+        if (point.below > 0.0 || point.above > 0.0) {
+            out += svg_line(x(point.x), y(point.y - point.below), x(point.x),
+                            y(point.y + point.above), "error");
         }
         if (series.mark != ChartSeries::Mark::line || series.points.size() == 1) {
             out += concat("<circle class=\"dot\" cx=\"", pixels(x(point.x)), "\" cy=\"",
@@ -205,8 +205,8 @@ std::string draw(const Chart& chart) {
     for (const ChartSeries& one : series) {
         for (const ChartPoint& point : one.points) {
             across.take(point.x);
-            along.take(point.y - point.error);
-            along.take(point.y + point.error);
+            along.take(point.y - point.below);
+            along.take(point.y + point.above);
         }
     }
     if (across.high < across.low) {

@@ -10,7 +10,8 @@ namespace mambase::pipelines {
 struct ChartPoint {
     double x = 0.0;
     double y = 0.0;
-    double error = 0.0;  // half-width of a bar; 0: none
+    double below = 0.0;  // how far a bar goes from y, both 0: none
+    double above = 0.0;
 };
 
 struct ChartSeries {

@@ -87,7 +87,10 @@ std::string fixed(const Interval95& interval) {
 
 class Evaluation {
   public:
-    Evaluation(const SampleSet& samples, double confidence, const std::string& output)
+    Evaluation(const SampleSet& samples,
+               double confidence,
+               const std::string& output,
+               const std::string& reliability)
         : samples_(samples), confidence_(confidence), table_(output) {
         std::string header =
             "classifier\tlabel\twindows\taccuracy\taccuracy_low\taccuracy_high\tnats\t"
@@ -96,6 +99,12 @@ class Evaluation {
             header += concat("\tcalled:", label);
         }
         table_.write(header + "\n");
+        if (!reliability.empty()) {
+            reliability_.emplace(reliability);
+            reliability_->write(
+                "classifier\tbin_low\tbin_high\twindows\tprobability\tobserved\t"
+                "observed_low\tobserved_high\n");
+        }
     }
 
     ClassifierResult add(const std::string& name,
@@ -120,6 +129,9 @@ class Evaluation {
         write(concat(name, "\tall"), all, intervals.all, fixed(intervals.calibration_error));
         write_accuracy(concat(name, "\tbalanced"), all.windows, balanced,
                        fixed(intervals.balanced));
+        if (reliability_) {
+            write_reliability(name, all.bins, intervals.observed);
+        }
         return {name,
                 all.windows,
                 all.accuracy(),
@@ -141,7 +153,12 @@ class Evaluation {
         table_.write(line + "\n");
     }
 
-    void finish() { table_.commit(); }
+    void finish() {
+        table_.commit();
+        if (reliability_) {
+            reliability_->commit();
+        }
+    }
 
   private:
     void write(const std::string& name,
@@ -159,9 +176,28 @@ class Evaluation {
         table_.write(line + "\n");
     }
 
+    void write_reliability(const std::string& name,
+                           const CalibrationBins& bins,
+                           const std::vector<Interval95>& observed) {
+        const auto border = [](std::size_t i) {
+            return fixed(static_cast<double>(i) / static_cast<double>(CalibrationBins::kBins));
+        };
+        for (std::size_t i = 0; i < CalibrationBins::kBins; ++i) {
+            const CalibrationBins::Bin& bin = bins.bins()[i];
+            reliability_->write(concat(
+                name, "\t", border(i), "\t", border(i + 1), "\t",
+                static_cast<std::int64_t>(bin.calls), "\t",
+                bin.calls > 0.0 ? concat(fixed(bin.probability / bin.calls), "\t",
+                                         fixed(bin.right / bin.calls), "\t", fixed(observed[i]))
+                                : std::string(".\t.\t.\t."),
+                "\n"));
+        }
+    }
+
     const SampleSet& samples_;
     double confidence_;
     OutputFile table_;
+    std::optional<OutputFile> reliability_;
 };
 
 /// The share of the commonest label.
@@ -203,6 +239,8 @@ void ClassifyEvaluateOptions::validate() const {
     require(windows >= 1 && kmer_windows >= 1, "at least 1 window of a label");
     require(!kmer || (*kmer >= 1 && *kmer <= kLongestKmer),
             concat("k-mers are from 1 to ", kLongestKmer, " bases long"));
+    require(output != "-" || reliability != "-",
+            "standard output can be written by one output alone");
     require(resamples >= 1 && resamples <= 1'000'000, "resamples are from 1 to 1,000,000");
     require(chunk >= 0, concat("chunk is at least 1, not ", chunk));
     throw_violations(violations);
@@ -242,7 +280,7 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
     };
     ClassifyEvaluateReport report;
     report.chance = chance_of(test, samples.labels().size());
-    Evaluation table(samples, classifier.confidence, options.output);
+    Evaluation table(samples, classifier.confidence, options.output, options.reliability);
     report.results.push_back(table.add("model", verdicts, intervals(verdicts, kmers)));
     const ClassifierResult& mine = report.results.front();
     if (options.kmer) {

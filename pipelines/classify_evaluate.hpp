@@ -16,6 +16,7 @@ struct ClassifyEvaluateOptions {
     std::string model;    // directory of a classifier
     std::string samples;  // table, see samples.hpp; its test part is scored
     std::string output = "-";
+    std::string reliability;           // table of calls by their probability; may be empty
     std::int64_t windows = 2000;       // of a label, at most, evenly spaced
     std::optional<std::int64_t> kmer;  // also score logistic regression on counts of k-mers
     std::int64_t kmer_windows = 4000;  // of a label, at most, that it is fitted on
@@ -52,6 +53,10 @@ struct ClassifyEvaluateReport {
 /// for each label how many windows were called it: the confusion matrix. Rows of "model", with a
 /// k-mer model those of "kmer-K" and of "difference", and last "chance"; "." where a column has no
 /// meaning.
+///
+/// reliability: classifier, bin_low, bin_high, windows (whose call has a probability in the bin),
+/// their mean probability, the share of them observed to be right with its interval; fifteen bins
+/// a classifier, "." in those without a window.
 ///
 /// Intervals: 95 %, bootstrap over blocks of ten neighbouring windows. The k-mer model is fitted on
 /// windows of the train part, its penalty chosen on the valid part. Error{usage} where the table

@@ -28,6 +28,9 @@ std::string section_of(const std::string& input) {
     if (is_evaluation(table)) {
         return evaluation_section(table);
     }
+    if (is_reliability(table)) {
+        return reliability_section(table);
+    }
     return is_classification(table) ? classification_section(table) : table_section(table);
 }
 

@@ -13,7 +13,8 @@ struct ReportOptions {
     /// Told by content, a section each, in this order:
     ///   a directory of pretrain or classify train   loss by bases read, and what the run was
     ///   a table of evaluate                         bits by position, by context, by contig
-    ///   a table of classify evaluate                confusion matrix, calibration, as it is
+    ///   a table of classify evaluate                confusion matrix, calibration error
+    ///   one of its --reliability                    reliability diagram
     ///   an array of embed (.npy)                    principal components, by contig
     std::vector<std::string> inputs;
     std::string output;  // HTML; "-" is standard output

@@ -18,6 +18,10 @@ std::string evaluation_section(const io::TableReader& table);
 bool is_classification(const io::TableReader& table);
 std::string classification_section(const io::TableReader& table);
 
+/// Of a table of calls by their probability (classify evaluate --reliability).
+bool is_reliability(const io::TableReader& table);
+std::string reliability_section(const io::TableReader& table);
+
 /// Any other table, as it is.
 std::string table_section(const io::TableReader& table);
 

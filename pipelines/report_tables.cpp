@@ -132,10 +132,10 @@ std::string context_charts(const io::TableReader& table) {
         const double x = context.value_or(2.0 * longest);
         all.points.push_back({x, table.number(row, "bits")});
         const double change = table.number(row, "difference");
-        const double error = table.number(row, "standard_error");
+        const double error = 2.0 * table.number(row, "standard_error");
+        const double bar = std::isfinite(error) ? error : 0.0;
         // The first context is what the others are taken from.
-        paired.points.push_back(
-            {x, paired.points.empty() ? 0.0 : change, std::isfinite(error) ? 2.0 * error : 0.0});
+        paired.points.push_back({x, paired.points.empty() ? 0.0 : change, bar, bar});
     }
     bits.series.push_back(std::move(all));
     difference.series.push_back(std::move(paired));
@@ -230,6 +230,39 @@ std::string classification_section(const io::TableReader& table) {
         }
     }
     return out;
+}
+
+bool is_reliability(const io::TableReader& table) {
+    return table.has(
+        {"classifier", "windows", "probability", "observed", "observed_low", "observed_high"});
+}
+
+std::string reliability_section(const io::TableReader& table) {
+    // A margin, so that dots at 0 and 1 are whole.
+    Chart chart{.title = "Share of right calls by their probability",
+                .x = {.label = "mean probability of the calls", .low = -0.03, .high = 1.03},
+                .y = {.label = "share of right calls", .low = -0.03, .high = 1.03},
+                .diagonal = true,
+                .square = true};
+    std::vector<std::size_t> rows = all_rows(table);
+    std::erase_if(rows, [&](std::size_t row) { return table.text(row, "windows") == "0"; });
+    for (const std::string& classifier : values_of(table, "classifier")) {
+        ChartSeries series{classifier, {}, ChartSeries::Mark::both};
+        for (const std::size_t row : rows) {
+            if (table.text(row, "classifier") == classifier) {
+                const double observed = table.number(row, "observed");
+                series.points.push_back({table.number(row, "probability"), observed,
+                                         observed - table.number(row, "observed_low"),
+                                         table.number(row, "observed_high") - observed});
+            }
+        }
+        chart.series.push_back(std::move(series));
+    }
+    return concat(heading("Reliability", table),
+                  "<p>The share of right calls, with 95 % intervals, by the probability that they "
+                  "were given. On the broken line probabilities are what they say; below it they "
+                  "promise too much.</p>\n",
+                  draw(chart), table_of(table, table.columns(), rows));
 }
 
 std::string table_section(const io::TableReader& table) {

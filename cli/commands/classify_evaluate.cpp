@@ -42,6 +42,8 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     add_text(app, "--samples", options->samples, "FILE.tsv",
              "The table that the classifier was trained with; its test part is scored");
     add_text(app, "-o,--output", options->output, "FILE", "Table to write; - is standard output");
+    add_text(app, "--reliability", options->reliability, "FILE",
+             "Table of calls by their probability: how many, and what share of them is right");
     add_count(app, "--windows", options->windows,
               "At most so many test windows of a label, evenly spaced");
     add_count(app, "--kmer-baseline", options->kmer,
@@ -70,7 +72,8 @@ Command classify_evaluate_command() {
         .notes =
             R"(  The table: classifier, label, windows, accuracy, nats, calibration error, how many windows reach
   the confidence and how many of those are wrong, then how many were called what: the confusion
-  matrix. Intervals are 95 %, by bootstrap over blocks of ten neighbouring windows.
+  matrix. Intervals are 95 %, by bootstrap over blocks of ten neighbouring windows. mambase report
+  draws the table, and the one of --reliability as a diagram.
 
 Examples:
   mambase classify evaluate -m species --samples species.tsv --kmer-baseline 6 -o species.eval.tsv

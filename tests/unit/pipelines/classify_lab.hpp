@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "base/rng.hpp"
 #include "base/text.hpp"
+#include "pipelines/classify_evaluate.hpp"
 #include "pipelines/classify_predict.hpp"
 #include "pipelines/classify_train.hpp"
 #include "tests/support/pipeline_lab.hpp"
@@ -113,5 +114,36 @@ class ClassifyLab : public PipelineLab {
         return out;
     }
 };
+
+/// A classifier trained once for all tests that only read it.
+inline ClassifyLab& trained_lab() {
+    static ClassifyLab lab;
+    static const bool made = [] {
+        lab.train(lab.training("classifier"));
+        return true;
+    }();
+    static_cast<void>(made);
+    return lab;
+}
+
+/// Weights and calibration of a run.
+inline std::string weights_of(const ClassifyLab& lab, const std::string& name) {
+    return lab.text(name + "/model.safetensors") + lab.text(name + "/classifier.json");
+}
+
+/// Of its test part, on the samples that it was trained on.
+inline pipelines::ClassifyEvaluateOptions evaluation(const ClassifyLab& lab,
+                                                     const std::string& classifier) {
+    pipelines::ClassifyEvaluateOptions out;
+    out.model = lab.file(classifier);
+    out.samples = lab.file("samples.tsv");
+    out.output = lab.file("table");
+    out.resamples = 100;
+    return out;
+}
+
+inline double number(const std::string& text) {
+    return std::stod(text);
+}
 
 }  // namespace mambase::test

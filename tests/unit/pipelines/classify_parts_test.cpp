@@ -80,6 +80,21 @@ TEST_CASE("calibration: the fitted temperature is that of the draws, and calibra
     CHECK(fit_temperature({3, {}, {}}) == 1.0);
 }
 
+TEST_CASE("calibration: bins hold each call once, at both ends too") {
+    CalibrationBins bins;
+    CHECK(bins.error() == 0.0);
+    for (const Judged& call : {Judged{0.0, false}, {0.5, true}, {0.51, false}, {1.0, true}}) {
+        bins.add(call);
+    }
+    bins.add(bins);
+    CHECK(bins.bins().front().calls == 2.0);
+    CHECK(bins.bins()[7].calls == 4.0);
+    CHECK(bins.bins()[7].probability == Approx(2.02));
+    CHECK(bins.bins()[7].right == 2.0);
+    CHECK(bins.bins().back().right == 2.0);
+    CHECK(bins.error() == Approx(0.02 / 8.0));
+}
+
 TEST_CASE("calibration: the confidence keeps false calls within their share") {
     CHECK(confidence_for({{0.9, true}, {0.8, true}, {0.7, false}, {0.6, true}}, 0.25) == 0.6);
     CHECK(confidence_for({{0.9, true}, {0.8, true}, {0.7, false}, {0.6, false}}, 0.25) == 0.8);

@@ -98,7 +98,7 @@ TEST_CASE("a chart draws what can be drawn", "[report]") {
     chart.series.push_back({"one", {{0.0, 1.0}, {1.0, nan}, {nan, 2.0}}, ChartSeries::Mark::both});
     CHECK(draw(chart).find("Nothing to draw") != std::string::npos);
     chart.series.push_back(
-        {"two", {{1.0, 1.0}, {1024.0, 2.0, 0.5}, {4.0, 1.5}}, ChartSeries::Mark::both});
+        {"two", {{1.0, 1.0}, {1024.0, 2.0, 0.5, 0.25}, {4.0, 1.5}}, ChartSeries::Mark::both});
     const std::string drawn = draw(chart);
     CHECK(tag_trouble(drawn) == "");
     CHECK(count_of(drawn, "<circle") == 3);
@@ -222,6 +222,16 @@ TEST_CASE("tables are told by their columns", "[report]") {
     CHECK(count_of(classes, "Confusion matrix: ") == 1);
     CHECK(classes.find("a&lt; \u2192 b: 1 (25.0 %)") != std::string::npos);
     CHECK(classes.find("0.01\u20130.03") != std::string::npos);
+
+    write_text(path,
+               "classifier\tbin_low\tbin_high\twindows\tprobability\tobserved\tobserved_low\t"
+               "observed_high\nmodel\t0\t0.5\t0\t.\t.\t.\t.\nmodel\t0.5\t1\t8\t0.75\t0.5\t0.25\t1\n"
+               "kmer-3\t0.5\t1\t8\t0.9\t1\t1\t1\n");
+    const std::string reliability = page_of(lab, {path});
+    CHECK(count_of(reliability, "<circle") == 2);
+    CHECK(count_of(reliability, "class=\"error\"") == 1);
+    CHECK(count_of(reliability, "class=\"level\"") == 1);
+    CHECK(count_of(reliability, "<tr>") == 3);
 
     write_text(path, "x\ty\n1\t2\n");
     CHECK(page_of(lab, {path}).find("<th class=\"number\">1</th>") != std::string::npos);
