@@ -2,10 +2,10 @@
 
 #include "base/checked_math.hpp"
 #include "base/error.hpp"
-#include "base/file.hpp"
 #include "base/rng.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
+#include "genomics_io/fasta_sink.hpp"
 #include "genomics_io/open.hpp"
 #include "genomics_io/segment_encoder.hpp"
 #include "model/forward.hpp"
@@ -241,7 +241,7 @@ class LaneGroup {
     }
 
     /// Draws `length` bases of each sequence, writes them, and is empty again.
-    void run(std::int64_t length, const Runtime& runtime, Progress& progress, OutputFile& out) {
+    void run(std::int64_t length, const Runtime& runtime, Progress& progress, io::FastaSink& out) {
         const std::int64_t taken = std::ssize(lanes_);
         if (taken == 0) {
             return;
@@ -269,23 +269,13 @@ class LaneGroup {
             progress.advance(taken, lanes_.front().name);
         }
         for (const Lane& lane : lanes_) {
-            write_record(lane, out);
+            out.record(lane.name, lane.bases);
         }
         lanes_.clear();
         next_.clear();
     }
 
   private:
-    static void write_record(const Lane& lane, OutputFile& out) {
-        constexpr std::size_t line = 60;
-        out.write(concat('>', lane.name, '\n'));
-        const std::string_view bases = lane.bases;
-        for (std::size_t begin = 0; begin < bases.size(); begin += line) {
-            out.write(bases.substr(begin, line));
-            out.write("\n");
-        }
-    }
-
     BaseModel& model_;
     model::StateBank states_;
     std::vector<Lane> lanes_;
@@ -357,9 +347,6 @@ void GenerateOptions::validate() const {
     if (output.empty()) {
         violations.emplace_back("no output file");
     }
-    if (output.ends_with(".gz")) {
-        violations.emplace_back("the output is plain FASTA; write to - and pipe it through bgzip");
-    }
     throw_violations(violations);
 }
 
@@ -379,7 +366,7 @@ GenerateReport generate(const GenerateOptions& options, const Runtime& runtime) 
     const std::int64_t context = model.context_or_default();
     bool past_context = false;
     Prompts prompts(reader, tokenizer, options, engine.chunk(0), runtime);
-    OutputFile out(options.output);
+    io::FastaSink out(options.output, runtime.threads);
     Progress progress(runtime.observer,
                       options.prompt_file.empty() ? checked_mul(options.count, options.length) : 0);
     LaneGroup group(reader, lanes_together(engine, options));
@@ -399,7 +386,7 @@ GenerateReport generate(const GenerateOptions& options, const Runtime& runtime) 
         }
     }
     group.run(options.length, runtime, progress, out);
-    out.commit();
+    out.finish();
     report.bases = progress.done();
     report.seconds = progress.seconds();
     return report;

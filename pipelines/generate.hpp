@@ -18,7 +18,7 @@ struct GenerateOptions {
     std::string prompt_file;     // any file of sequence: each record is a prompt
     Sampling sampling;
     std::uint64_t seed = 0;
-    std::string output = "-";  // FASTA; "-" is standard output
+    std::string output = "-";  // FASTA; "-" is standard output; .gz and .bgz are bgzip
     bool dry_run = false;      // plan in the report, nothing is written
 
     /// Throws Error{usage} with every violated rule in one message.

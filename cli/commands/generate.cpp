@@ -30,7 +30,8 @@ ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
 Runner declare(CLI::App& app, CommonOptions& common) {
     const auto options = std::make_shared<Options>();
     declare_model(app, options->model);
-    add_text(app, "-o,--output", options->output, "FILE", "FASTA to write; - is standard output");
+    add_text(app, "-o,--output", options->output, "FILE",
+             "FASTA to write, bgzip where it ends in .gz or .bgz; - is standard output");
     add_count(app, "-n,--count", options->count, "Sequences; with --prompt-file, of each prompt");
     add_count(app, "--length", options->length,
               "Bases drawn for each sequence; the prompt is not counted, nor written again");
@@ -65,7 +66,7 @@ Command generate_command() {
 Examples:
   mambase generate -m model -n 10 --length 1000 -o random.fa
   mambase generate -m model --prompt TATAAA --temperature 0.8 --length 200
-  mambase generate -m model --prompt-file promoters.fa -n 5 --seed 2 | bgzip > more.fa.gz
+  mambase generate -m model --prompt-file promoters.fa -n 5 --seed 2 -o more.fa.gz
 )",
         .declare = declare};
 }

@@ -1,5 +1,7 @@
+#include "genomics_io/fasta_sink.hpp"
 #include "genomics_io/half.hpp"
 #include "genomics_io/npy_sink.hpp"
+#include "genomics_io/open.hpp"
 #include "genomics_io/table_sink.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/genomics_io/sequence_files.hpp"
@@ -138,4 +140,40 @@ TEST_CASE("tables are typed rows under a header line") {
     CHECK_FALSE(exists(path));
     table.finish();
     CHECK(read_text(path) == "name\tstart\tnats\nchr1\t5\t0.1\nchr2\t7\t2\n");
+}
+
+TEST_CASE("FASTA is plain or bgzip by its name, and reads back") {
+    const test::TempDir dir;
+    std::vector<std::string> bases = {"", std::string(60, 'A'), std::string(61, 'C')};
+    for (std::size_t i = 0; i < 200'000; ++i) {
+        bases[0].push_back("ACGT"[i * i % 7 % 4]);
+    }
+    const auto write = [&](const std::string& name, int threads) {
+        const std::string path = dir.file(name);
+        FastaSink sink(path, threads);
+        for (std::size_t i = 0; i < bases.size(); ++i) {
+            sink.record(std::string(1, static_cast<char>('p' + i)), bases[i]);
+        }
+        CHECK_FALSE(exists(path));
+        sink.finish();
+        return read_text(path);
+    };
+    const std::string plain = write("a.fa", 1);
+    CHECK(plain.substr(plain.find(">q")) ==
+          ">q\n" + bases[1] + "\n>r\n" + bases[2].substr(1) + "\nC\n");
+    const std::string zipped = write("a.fa.gz", 1);
+    CHECK(zipped.size() < plain.size());
+    CHECK((write("b.fa.bgz", 4) == zipped));
+    for (const char* const name : {"a.fa", "a.fa.gz"}) {
+        const auto source = open_sequences(dir.file(name), {});
+        Segment segment;
+        std::vector<std::string> read;
+        while (source->next(segment)) {
+            if (segment.first) {
+                read.emplace_back();
+            }
+            read.back().append(segment.bases.begin(), segment.bases.end());
+        }
+        CHECK((read == bases));
+    }
 }

@@ -228,10 +228,6 @@ TEST_CASE("generate says what is wrong and leaves nothing behind", "[generate]")
     CHECK(all.find("top-k is 1 to 4 bases, not 5") != std::string::npos);
 
     options = options_in(lab);
-    options.output = lab.file("out.fa.gz");
-    CHECK(failure().find("through bgzip") != std::string::npos);
-
-    options = options_in(lab);
     options.prompt_file = lab.file("prompts.fq");
     write_text(options.prompt_file, "@r\nACGT\n+\nIIII\n@r\nACGA\n+\nIIII\n");
     CHECK(failure().find("prompts.fq: record 1 (r): a prompt of this name was there before") !=
