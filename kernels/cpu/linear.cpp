@@ -4,6 +4,7 @@
 #include "kernels/cpu/cpu_ops.hpp"
 #include "kernels/cpu/gradient_tile.hpp"
 #include "kernels/cpu/simd/gemm_kernels.hpp"
+#include "kernels/cpu/task_scratch.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -14,16 +15,14 @@ namespace {
 
 // Rows of a task: eight strips, few enough that a chunk of 64 rows still occupies two threads.
 constexpr std::int64_t kRowBlock = 48;
+// Up to so many rows, tasks are cut by columns.
+constexpr std::int64_t kFewRows = 128;
 // Rows and columns of a task of dweight. Its strips and panels of one tile stay in the second-level
 // cache, and x_proj's gradient, the smallest, still makes eight tasks.
 constexpr std::int64_t kResultRows = 24;
 constexpr std::int64_t kResultColumns = 64;
 // Tiles that are packed at a time: bounds the scratch, and makes two rounds of tasks out of them.
 constexpr std::int64_t kTileGroup = 8;
-
-float* take_floats(ops::Context& context, std::int64_t count) {
-    return static_cast<float*>(context.step.take(DType::f32, {count}).data());
-}
 
 /// The rows of a [B,T,·] view as lanes of equally spaced rows; one lane where they all are.
 struct Rows {
@@ -88,6 +87,37 @@ const float* pack_weight(ops::Context& context,
         }
     });
     return panels;
+}
+
+/// y = x·weightᵀ (+ bias) of few rows, by panels of the weight: each is packed where it is used, so
+/// that a step of one position neither writes the whole weight anew nor waits for that.
+void multiply_panels(ops::Context& context, const GemmKernels& kernels, const ops::Linear& op) {
+    const auto x = op.x.as<const float, 3>();
+    const auto weight = op.weight.as<const float, 2>();
+    const auto bias = op.bias.as<const float, 1>();
+    const auto y = op.y.as<float, 3>();
+    const Rows all = rows_of(x, y);
+    const std::int64_t panels = ceil_div(weight.extent[0], kernels.panel_width);
+    TaskScratch scratch(context, panels, weight.extent[1] * kernels.panel_width);
+    context.pool.parallel_for(panels, [&](std::int64_t panel) {
+        const TaskScratch::Claim claim(scratch);
+        const std::int64_t column = panel * kernels.panel_width;
+        RowProduct product{};
+        product.rows = all.rows;
+        product.columns = std::min(kernels.panel_width, weight.extent[0] - column);
+        product.depth = weight.extent[1];
+        product.a_stride = x.stride[1];
+        product.panels = claim.data();
+        product.bias = bias ? &bias(column) : nullptr;
+        product.y_stride = y.stride[1];
+        kernels.pack_transposed_panels(&weight(column), weight.stride[0], product.depth,
+                                       product.columns, claim.data());
+        for (std::int64_t lane = 0; lane < all.lanes; ++lane) {
+            product.a = x.data + lane * x.stride[0];
+            product.y = y.data + lane * y.stride[0] + column;
+            kernels.row_product(product);
+        }
+    });
 }
 
 /// dweight and dbias: the tiles are numbered in the order in which they are added, packed group by
@@ -205,6 +235,10 @@ template <SimdLevel L>
 void linear_forward(ops::Context& context, const ops::Linear& op) {
     const StepMemory::Scope scope(context.step);
     const GemmKernels& kernels = gemm_kernels<L>();
+    if (op.x.extent(0) * op.x.extent(1) <= kFewRows) {
+        multiply_panels(context, kernels, op);
+        return;
+    }
     const float* const panels = pack_weight(context, kernels, op.weight.as<const float, 2>(), true);
     multiply_rows(context, kernels, op.x.as<const float, 3>(), panels,
                   op.bias.as<const float, 1>().data, false, op.y.as<float, 3>());

@@ -13,6 +13,10 @@ namespace mambase::cpu {
 
 namespace {
 
+// Positions of a forward task, of as many lanes as that takes: what a block of channels wants
+// before its first position costs as much as several of them.
+constexpr std::int64_t kTaskPositions = 16;
+
 struct Extents {
     std::int64_t batch, length, inner, state, blocks;
 
@@ -31,6 +35,14 @@ template <class Op>
 Extents extents_of(const Op& op) {
     return {op.x.extent(0), op.x.extent(1), op.x.extent(2), op.a_log.extent(1),
             ceil_div(op.x.extent(2), kScanBlock)};
+}
+
+/// Lanes' states lie kilobytes apart, and no processor foresees that.
+void prefetch(const float* from, std::int64_t count) {
+    constexpr std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(float));
+    for (std::int64_t i = 0; i < count; i += line) {
+        __builtin_prefetch(from + i);
+    }
 }
 
 /// The arguments that forward and backward share, for one block of channels of one lane.
@@ -190,21 +202,31 @@ void selective_scan_forward(ops::Context& context, const ops::SelectiveScan& op)
     const View<float, 3> state_out = op.state_out.as<float, 3>();
     const View<float, 3> y = op.y.as<float, 3>();
     auto* const saved = static_cast<float*>(op.saved.data());
-    const std::int64_t tasks = extents.batch * extents.blocks;
+    const std::int64_t lanes = ceil_div(kTaskPositions, std::max<std::int64_t>(extents.length, 1));
+    const std::int64_t tasks = ceil_div(extents.batch, lanes) * extents.blocks;
     TaskScratch scratch(context, tasks, extents.scratch_floats());
     context.pool.parallel_for(tasks, [&](std::int64_t task) {
         const TaskScratch::Claim claim(scratch);
-        const std::int64_t lane = task / extents.blocks;
-        const std::int64_t channel = task % extents.blocks * kScanBlock;
-        ScanForward scan{};
-        scan.in = inputs.block(lane, channel, claim.data());
-        scan.state_in = state_in ? &state_in(lane, channel) : nullptr;
-        scan.state_out = state_out ? &state_out(lane, channel) : nullptr;
-        scan.saved = saved != nullptr ? saved + task * extents.saved_floats_per_task() : nullptr;
-        scan.y = lane_rows(y, lane, channel);
-        scan.y_stride = y.stride[1];
-        sequence_kernels<L>().scan_forward(scan);
-        zero_rows(scan.y, scan.y_stride, scan.in.length, extents.length, scan.in.channels);
+        const std::int64_t block = task % extents.blocks;
+        const std::int64_t channel = block * kScanBlock;
+        const std::int64_t first = task / extents.blocks * lanes;
+        for (std::int64_t lane = first; lane < std::min(first + lanes, extents.batch); ++lane) {
+            ScanForward scan{};
+            scan.in = inputs.block(lane, channel, claim.data());
+            scan.state_in = state_in ? &state_in(lane, channel) : nullptr;
+            scan.state_out = state_out ? &state_out(lane, channel) : nullptr;
+            scan.saved = saved != nullptr ? saved + (lane * extents.blocks + block) *
+                                                        extents.saved_floats_per_task()
+                                          : nullptr;
+            scan.y = lane_rows(y, lane, channel);
+            scan.y_stride = y.stride[1];
+            scan.rates_are_there = lane > first;
+            if (state_in && lane + 1 < extents.batch) {
+                prefetch(&state_in(lane + 1, channel), scan.in.channels * extents.state);
+            }
+            sequence_kernels<L>().scan_forward(scan);
+            zero_rows(scan.y, scan.y_stride, scan.in.length, extents.length, scan.in.channels);
+        }
     });
 }
 

@@ -5,6 +5,7 @@
 // chains hide the latency of the multiply-add, and one panel stays in the first-level cache while
 // the rows of a task pass by.
 #include "kernels/cpu/simd/gemm_kernels.hpp"
+#include "kernels/cpu/simd/transpose.inl"
 #include "kernels/cpu/simd/vec.hpp"
 
 namespace mambase::cpu {
@@ -51,10 +52,11 @@ void pack(
 void pack_transposed(
     const float* from, std::int64_t stride, std::int64_t depth, std::int64_t columns, float* to) {
     for (std::int64_t j = 0; j < columns; j += kPanel, to += depth * kPanel) {
-        for (std::int64_t w = 0; w < kPanel; ++w) {
-            const float* const row = from + (j + w) * stride;
-            for (std::int64_t k = 0; k < depth; ++k) {
-                to[k * kPanel + w] = j + w < columns ? row[k] : 0.0F;
+        const std::int64_t width = columns - j < kPanel ? columns - j : kPanel;
+        transpose(from + j * stride, stride, width, depth, to, kPanel);
+        for (std::int64_t k = 0; k < depth && width < kPanel; ++k) {
+            for (std::int64_t w = width; w < kPanel; ++w) {
+                to[k * kPanel + w] = 0.0F;
             }
         }
     }

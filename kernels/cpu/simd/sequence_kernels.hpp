@@ -48,6 +48,7 @@ struct ScanForward {
     float* saved;           // [ceil(length / kScanTile), N, kScanBlock] or null
     float* y;
     std::int64_t y_stride;
+    bool rates_are_there;  // the scratch is as a call for the same channels has left it
 };
 
 struct ScanBackward {

@@ -8,6 +8,7 @@
 #include "kernels/cpu/simd/math.inl"
 #include "kernels/cpu/simd/sequence_kernels.hpp"
 #include "kernels/cpu/simd/sequence_rows.inl"
+#include "kernels/cpu/simd/transpose.inl"
 
 namespace mambase::cpu {
 namespace {
@@ -28,22 +29,24 @@ constexpr float kLn2 = 0.693147181F;
 /// [tile position, channel of the block]
 using ScanRows = float[kScanTile][kScanBlock];
 
+inline void clear(float* values, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
+        store(values + i, zero());
+    }
+}
+
 /// to[n][e] = from[e][n]; zeros where `from` is null or has no such channel.
 inline void transpose_in(const ScanInput& in, const float* from, float* to) {
-    for (std::int64_t n = 0; n < in.state; ++n) {
-        for (std::int64_t e = 0; e < kScanBlock; ++e) {
-            to[n * kScanBlock + e] =
-                from != nullptr && e < in.channels ? from[e * in.state + n] : 0.0F;
-        }
+    if (from == nullptr || in.channels < kScanBlock) {
+        clear(to, in.state * kScanBlock);
+    }
+    if (from != nullptr) {
+        transpose(from, in.state, in.channels, in.state, to, kScanBlock);
     }
 }
 
 inline void transpose_out(const ScanInput& in, const float* from, float* to) {
-    for (std::int64_t e = 0; e < in.channels; ++e) {
-        for (std::int64_t n = 0; n < in.state; ++n) {
-            to[e * in.state + n] = from[n * kScanBlock + e];
-        }
-    }
+    transpose(from, kScanBlock, in.state, in.channels, to, in.state);
 }
 
 /// a[n][e] = −exp(a_log)·log2(e), so that the decay is 2^(delta·a).
@@ -108,12 +111,6 @@ inline void prepare_forward(const ScanInput& in,
     store(out, sum);
 }
 
-inline void clear(float* values, std::int64_t count) {
-    for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
-        store(values + i, zero());
-    }
-}
-
 inline void finish_forward(const ScanForward& task,
                            std::int64_t first,
                            std::int64_t rows,
@@ -135,7 +132,9 @@ void scan_forward(const ScanForward& task) {
     float* const rates = in.scratch;
     float* const h = rates + state_floats;
     ScanTile& tile = *reinterpret_cast<ScanTile*>(h + state_floats);
-    load_decay_rates(in, rates);
+    if (!task.rates_are_there) {
+        load_decay_rates(in, rates);
+    }
     transpose_in(in, task.state_in, h);
     for (std::int64_t first = 0; first < in.length; first += kScanTile) {
         const std::int64_t rows = in.length - first < kScanTile ? in.length - first : kScanTile;
