@@ -17,6 +17,7 @@ namespace mambase::pipelines {
 namespace {
 
 constexpr std::size_t kMostRows = 200;
+constexpr double kFewestWindows = 10.0;  // of a bin that is drawn: of fewer an interval says little
 constexpr std::string_view kCalled = "called:";
 
 std::string heading(std::string_view title, const io::TableReader& table) {
@@ -249,7 +250,8 @@ std::string reliability_section(const io::TableReader& table) {
     for (const std::string& classifier : values_of(table, "classifier")) {
         ChartSeries series{classifier, {}, ChartSeries::Mark::both};
         for (const std::size_t row : rows) {
-            if (table.text(row, "classifier") == classifier) {
+            if (table.text(row, "classifier") == classifier &&
+                table.number(row, "windows") >= kFewestWindows) {
                 const double observed = table.number(row, "observed");
                 series.points.push_back({table.number(row, "probability"), observed,
                                          observed - table.number(row, "observed_low"),
@@ -260,8 +262,9 @@ std::string reliability_section(const io::TableReader& table) {
     }
     return concat(heading("Reliability", table),
                   "<p>The share of right calls, with 95 % intervals, by the probability that they "
-                  "were given. On the broken line probabilities are what they say; below it they "
-                  "promise too much.</p>\n",
+                  "were given; bins of fewer than ten windows are in the table alone. On the "
+                  "broken line probabilities are what they say; below it they promise too "
+                  "much.</p>\n",
                   draw(chart), table_of(table, table.columns(), rows));
 }
 

@@ -223,15 +223,16 @@ TEST_CASE("tables are told by their columns", "[report]") {
     CHECK(classes.find("a&lt; \u2192 b: 1 (25.0 %)") != std::string::npos);
     CHECK(classes.find("0.01\u20130.03") != std::string::npos);
 
-    write_text(path,
-               "classifier\tbin_low\tbin_high\twindows\tprobability\tobserved\tobserved_low\t"
-               "observed_high\nmodel\t0\t0.5\t0\t.\t.\t.\t.\nmodel\t0.5\t1\t8\t0.75\t0.5\t0.25\t1\n"
-               "kmer-3\t0.5\t1\t8\t0.9\t1\t1\t1\n");
+    write_text(
+        path,
+        "classifier\tbin_low\tbin_high\twindows\tprobability\tobserved\tobserved_low\t"
+        "observed_high\nmodel\t0\t0.5\t0\t.\t.\t.\t.\nmodel\t0.5\t1\t18\t0.75\t0.5\t0.25\t1\n"
+        "kmer-3\t0.5\t1\t18\t0.9\t1\t1\t1\nkmer-3\t0.4\t0.5\t9\t0.45\t0\t0\t0\n");
     const std::string reliability = page_of(lab, {path});
     CHECK(count_of(reliability, "<circle") == 2);
     CHECK(count_of(reliability, "class=\"error\"") == 1);
     CHECK(count_of(reliability, "class=\"level\"") == 1);
-    CHECK(count_of(reliability, "<tr>") == 3);
+    CHECK(count_of(reliability, "<tr>") == 4);
 
     write_text(path, "x\ty\n1\t2\n");
     CHECK(page_of(lab, {path}).find("<th class=\"number\">1</th>") != std::string::npos);
