@@ -2,6 +2,8 @@
 
 #include "base/error.hpp"
 
+#include <utility>
+
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -20,8 +22,9 @@ void set_flush_denormals() {
 
 namespace {
 
-// A worker that has just finished watches for the next call this long before it sleeps: the ops of
-// a layer follow each other within microseconds, a futex wake-up costs tens of them.
+// Who has nothing to do watches for it this long before it sleeps: the ops of a layer follow each
+// other within microseconds, a futex wake-up costs tens of them. For the same reason a call waits
+// for its tasks alone, not for every worker to have seen it.
 constexpr int kSpins = 4000;
 
 inline void relax() {
@@ -30,6 +33,18 @@ inline void relax() {
 #else
     std::this_thread::yield();
 #endif
+}
+
+/// False where it has not come about in that time.
+template <class Condition>
+bool spin_until(Condition holds) {
+    for (int spin = 0; spin < kSpins; ++spin) {
+        if (holds()) {
+            return true;
+        }
+        relax();
+    }
+    return false;
 }
 
 }  // namespace
@@ -47,8 +62,6 @@ ThreadPool::~ThreadPool() {
     {
         const std::lock_guard lock(mutex_);
         stop_ = true;
-        ++round_;
-        posted_.store(round_, std::memory_order_release);
     }
     wake_.notify_all();
 }
@@ -63,21 +76,22 @@ void ThreadPool::parallel_for(std::int64_t tasks, const std::function<void(std::
         }
         return;
     }
-    {
-        const std::lock_guard lock(mutex_);
-        body_ = &body;
-        tasks_ = tasks;
-        next_.store(0, std::memory_order_relaxed);
-        failure_ = nullptr;
-        busy_ = static_cast<int>(workers_.size());
-        ++round_;
-        posted_.store(round_, std::memory_order_release);
+    body_ = &body;
+    tasks_ = tasks;
+    unfinished_ = tasks;
+    left_ = tasks;  // from here on tasks are taken
+    // A worker counts itself among the sleepers before it looks at left_ for the last time.
+    if (sleepers_ > 0) {
+        { const std::lock_guard lock(mutex_); }
+        wake_.notify_all();
     }
-    wake_.notify_all();
     drain();
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return busy_ == 0; });
-    body_ = nullptr;
+    if (!spin_until([this] { return unfinished_.load(std::memory_order_acquire) == 0; })) {
+        std::unique_lock lock(mutex_);
+        caller_sleeps_ = true;
+        done_.wait(lock, [this] { return unfinished_ == 0; });
+        caller_sleeps_ = false;
+    }
     if (failure_) {
         std::rethrow_exception(std::exchange(failure_, nullptr));
     }
@@ -85,43 +99,43 @@ void ThreadPool::parallel_for(std::int64_t tasks, const std::function<void(std::
 
 void ThreadPool::drain() {
     for (;;) {
-        const std::int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-        if (task >= tasks_) {
-            return;
-        }
+        std::int64_t left = left_.load(std::memory_order_acquire);
+        do {
+            if (left == 0) {
+                return;
+            }
+        } while (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel));
+        std::int64_t ended = 1;
         try {
-            (*body_)(task);
+            (*body_)(tasks_ - left);
         } catch (...) {
             const std::lock_guard lock(mutex_);
             if (!failure_) {
                 failure_ = std::current_exception();
             }
-            next_.store(tasks_, std::memory_order_relaxed);
+            ended += left_.exchange(0);  // those are skipped
+        }
+        if (unfinished_.fetch_sub(ended) == ended && caller_sleeps_) {
+            { const std::lock_guard lock(mutex_); }
+            done_.notify_one();
         }
     }
 }
 
 void ThreadPool::work() {
     set_flush_denormals();
-    std::uint64_t seen = 0;
+    const auto is_called = [this] { return left_ > 0 || stop_; };
     for (;;) {
-        for (int spin = 0; spin < kSpins && posted_.load(std::memory_order_acquire) == seen;
-             ++spin) {
-            relax();
-        }
-        {
+        if (!spin_until(is_called)) {
             std::unique_lock lock(mutex_);
-            wake_.wait(lock, [&] { return round_ != seen; });
-            seen = round_;
-            if (stop_) {
-                return;
-            }
+            ++sleepers_;
+            wake_.wait(lock, is_called);
+            --sleepers_;
+        }
+        if (stop_) {
+            return;
         }
         drain();
-        const std::lock_guard lock(mutex_);
-        if (--busy_ == 0) {
-            done_.notify_one();
-        }
     }
 }
 

@@ -11,7 +11,6 @@
 #include <functional>
 #include <mutex>
 #include <thread>
-#include <utility>
 #include <vector>
 
 namespace mambase {
@@ -44,15 +43,17 @@ class ThreadPool {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::condition_variable done_;
+    // Of the call under way; whoever has taken one of its tasks may read the first two, since the
+    // call lasts until that task has ended.
     const std::function<void(std::int64_t)>* body_ = nullptr;
     std::int64_t tasks_ = 0;
-    std::atomic<std::int64_t> next_{0};
-    std::uint64_t round_ = 0;
-    std::atomic<std::uint64_t> posted_{
-        0};  // copy of round_ that idle workers may watch without the mutex
-    int busy_ = 0;
-    bool stop_ = false;
-    std::exception_ptr failure_;
+    std::exception_ptr failure_;  // under mutex_
+    // Each on a cache line of its own: one is watched while the other is written.
+    alignas(64) std::atomic<std::int64_t> left_{0};        // tasks that nobody has taken
+    alignas(64) std::atomic<std::int64_t> unfinished_{0};  // and those that are not done
+    std::atomic<int> sleepers_{0};                         // workers that want to be woken
+    std::atomic<bool> caller_sleeps_{false};
+    std::atomic<bool> stop_{false};
     std::vector<std::jthread> workers_;
 };
 

@@ -2,6 +2,7 @@
 #include "base/thread_pool.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -19,6 +20,35 @@ TEST_CASE("every task runs once, on any number of threads") {
             for (const int n : runs) {
                 REQUIRE(n == 1);
             }
+        }
+    }
+}
+
+TEST_CASE("tasks run once where workers sleep, wake late or miss a call") {
+    ThreadPool pool(4);
+    for (int round = 0; round < 3000; ++round) {
+        const std::int64_t tasks = round % 7;
+        std::vector<std::atomic<int>> runs(static_cast<std::size_t>(tasks));
+        if (round % 100 == 0) {  // long enough to fall asleep
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        }
+        const bool fails = round % 11 == 0 && tasks > 0;
+        try {
+            pool.parallel_for(tasks, [&](std::int64_t i) {
+                if (round % 500 == 1) {  // the caller falls asleep
+                    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+                }
+                ++runs[static_cast<std::size_t>(i)];
+                if (fails && i == 0) {
+                    throw std::runtime_error("0");
+                }
+            });
+            REQUIRE_FALSE(fails);
+        } catch (const std::runtime_error&) {
+            REQUIRE(fails);
+        }
+        for (const std::atomic<int>& n : runs) {
+            REQUIRE((n == 1 || (fails && n == 0)));
         }
     }
 }
