@@ -20,7 +20,7 @@ samtools cat -o long.bam $(times 60 "$data/reads/NA12878.hifi.chr21_5.01-5.41M_h
 zcat $(times 40 "$data/reads/illumina_10K.fastq.gz") >short.fq
 bgzip -kc short.fq >short.fq.gz
 
-bases() { 
+bases() {
     { case $1 in *.bam) samtools fasta "$1" ;; *) seqtk seq -A "$1" ;; esac; } 2>/dev/null | awk '!/^>/ { n += length($0) } END { print n }'
 }
 
