@@ -9,6 +9,7 @@
 #include "pipelines/kmer_baseline.hpp"
 #include "pipelines/reading.hpp"
 #include "pipelines/samples.hpp"
+#include "pipelines/survey.hpp"
 #include "pipelines/window_scores.hpp"
 
 #include <algorithm>
@@ -265,6 +266,14 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
     MAMBASE_REQUIRE(!test.empty(), ErrorCode::usage,
                     concat("the table has no test window of ", classifier.window,
                            " bases; name a test part in its split column"));
+    ClassifyEvaluateReport report;
+    if (options.dry_run) {
+        report.plan = concat("test windows: ", format_count(std::ssize(test)), " of ",
+                             format_count(classifier.window), " bases, both strands\n",
+                             forward_plan(engine, model, tokenizer, engine.chunk(options.chunk),
+                                          2 * std::ssize(test) * classifier.window));
+        return report;
+    }
     const std::vector<Verdict> verdicts =
         verdicts_of(score_windows(engine, model, samples, test, classifier.window, classifier.pool,
                                   engine.chunk(options.chunk), runtime),
@@ -278,7 +287,6 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
     const auto intervals = [&](const std::vector<Verdict>& of, const std::vector<Verdict>& beside) {
         return bootstrap(of, beside, labels, options.resamples, options.seed);
     };
-    ClassifyEvaluateReport report;
     report.chance = chance_of(test, samples.labels().size());
     Evaluation table(samples, classifier.confidence, options.output, options.reliability);
     report.results.push_back(table.add("model", verdicts, intervals(verdicts, kmers)));

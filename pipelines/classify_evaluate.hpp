@@ -25,6 +25,7 @@ struct ClassifyEvaluateOptions {
     std::int64_t chunk = 0;            // bases of a window held at once. Changes no result
     std::string tokenizer;             // for a model that does not name its own
     bool ignore_eof = false;
+    bool dry_run = false;  // plan in the report, nothing is written
 
     /// Throws Error{usage} with every violated rule in one message.
     void validate() const;
@@ -45,6 +46,7 @@ struct ClassifyEvaluateReport {
     std::vector<ClassifierResult> results;
     double chance = 0.0;      // the share of the commonest label
     double difference = 0.0;  // in accuracy, model less k-mers, with its interval in results[0]
+    std::string plan;         // dry_run: what would be read, memory and time, several lines
 };
 
 /// A table: classifier, label (each, then "all" and "balanced", the mean over labels), windows,

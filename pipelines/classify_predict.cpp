@@ -4,12 +4,14 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "genomics_io/open.hpp"
 #include "genomics_io/run_scanner.hpp"
 #include "model/classifier.hpp"
 #include "pipelines/calibration.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/progress.hpp"
 #include "pipelines/sequence_reader.hpp"
+#include "pipelines/survey.hpp"
 #include "pipelines/taxonomy.hpp"
 #include "pipelines/window_scores.hpp"
 
@@ -426,6 +428,27 @@ void Prediction::call(const Fragment& fragment, const Batch& batch) {
     }
 }
 
+std::string plan_text(const ClassifyPredictOptions& options, Engine& engine) {
+    const model::Classifier classifier = model::read_classifier(options.model);
+    const model::Model model =
+        model::load_classifier(options.model, classifier).on_device(engine.queue());
+    SequenceCount all;
+    for (const std::string& path : options.reading.inputs) {
+        const SequenceCount count =
+            count_bases(*io::open_sequences(path, options.reading.read_options()));
+        all.records += count.records;
+        all.bases = checked_add(all.bases, count.bases);
+    }
+    const std::int64_t window = options.window.value_or(classifier.window);
+    const std::int64_t times = ceil_div(window, options.step.value_or(window));  // a base is read
+    return concat(
+        "sequence: ", format_count(all.bases), " bases in ", format_count(all.records),
+        " records, both strands\n",
+        forward_plan(engine, model,
+                     choose_tokenizer(model, options.model, options.reading.tokenizer),
+                     engine.chunk(options.reading.chunk), checked_mul(2 * times, all.bases)));
+}
+
 }  // namespace
 
 void ClassifyPredictOptions::validate() const {
@@ -457,6 +480,11 @@ ClassifyPredictReport classify_predict(const ClassifyPredictOptions& options,
                                        const Runtime& runtime) {
     options.validate();
     Engine engine(runtime);
+    if (options.dry_run) {
+        ClassifyPredictReport report;
+        report.plan = plan_text(options, engine);
+        return report;
+    }
     return Prediction(options, runtime, engine).run();
 }
 

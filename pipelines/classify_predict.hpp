@@ -26,6 +26,7 @@ struct ClassifyPredictOptions {
     std::optional<std::int64_t> step;    // from window to window; a window
     bool paired = false;                 // inputs two by two: the mates of a pair are one sequence
     bool use_names = false;              // "name (taxid 2)" in place of taxids
+    bool dry_run = false;                // plan in the report, nothing is written
 
     /// Throws Error{usage} with every violated rule in one message.
     void validate() const;
@@ -37,6 +38,7 @@ struct ClassifyPredictReport {
     std::int64_t bases = 0;
     std::vector<std::pair<std::string, std::int64_t>> by_label;
     double seconds = 0.0;
+    std::string plan;  // dry_run: what would be read, memory and time, several lines
 };
 
 /// A line a sequence, kraken2's five columns parted by tabs:

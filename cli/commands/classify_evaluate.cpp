@@ -3,6 +3,7 @@
 #include "base/text.hpp"
 #include "cli/commands/commands.hpp"
 #include "cli/option_types.hpp"
+#include "cli/process.hpp"
 
 #include <memory>
 
@@ -20,6 +21,10 @@ std::string with_interval(double value, const pipelines::Interval95& interval) {
 ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
     options.validate();
     const pipelines::ClassifyEvaluateReport report = pipelines::classify_evaluate(options, runtime);
+    if (options.dry_run) {
+        write_stdout(report.plan);
+        return ExitCode::done;
+    }
     for (const pipelines::ClassifierResult& result : report.results) {
         runtime.observer.info(
             concat(result.name, ": accuracy ", with_interval(result.accuracy, result.intervals.all),
@@ -57,6 +62,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     add_choice(app, "--tokenizer", options->tokenizer, {"dna", "bytes"},
                "For a model that does not name its own; default: by its vocabulary");
     declare_chunk(app, options->chunk, "Bases held at once; default: as suits the device");
+    declare_dry_run(app, options->dry_run);
     declare_run(app, common);
     return [options](const pipelines::Runtime& runtime) { return run(*options, runtime); };
 }

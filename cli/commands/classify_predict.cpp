@@ -3,6 +3,7 @@
 #include "base/text.hpp"
 #include "cli/commands/commands.hpp"
 #include "cli/option_types.hpp"
+#include "cli/process.hpp"
 
 #include <memory>
 
@@ -15,6 +16,10 @@ using Options = pipelines::ClassifyPredictOptions;
 ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
     options.validate();
     const pipelines::ClassifyPredictReport report = pipelines::classify_predict(options, runtime);
+    if (options.dry_run) {
+        write_stdout(report.plan);
+        return ExitCode::done;
+    }
     std::string text = concat(format_count(report.classified), " of ",
                               format_count(report.sequences), " sequences classified");
     for (const auto& [label, count] : report.by_label) {
@@ -52,6 +57,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     add_count(app, "--gap", options->reading.gap,
               "A run of at least INT bases other than A, C, G, T parts the windows");
     declare_chunk(app, options->reading.chunk, "Bases held at once; default: as suits the device");
+    declare_dry_run(app, options->dry_run);
     declare_run(app, common);
     return [options](const pipelines::Runtime& runtime) { return run(*options, runtime); };
 }
