@@ -11,8 +11,9 @@ namespace mambase {
 
 namespace {
 
-template <class Number, class... Format>
-std::string_view to_text(std::array<char, 512>& space, Number value, Format... format) {
+/// `space`: enough for the longest.
+template <std::size_t Size, class Number, class... Format>
+std::string_view to_text(std::array<char, Size>& space, Number value, Format... format) {
     const auto result = std::to_chars(space.data(), space.data() + space.size(), value, format...);
     MAMBASE_ASSERT(result.ec == std::errc());
     return {space.data(), static_cast<std::size_t>(result.ptr - space.data())};
@@ -34,17 +35,17 @@ void append(std::string& out, std::string_view text) {
 }
 
 void append(std::string& out, std::int64_t value) {
-    std::array<char, 512> space{};
+    std::array<char, 24> space{};
     out.append(to_text(space, value));
 }
 
 void append(std::string& out, std::uint64_t value) {
-    std::array<char, 512> space{};
+    std::array<char, 24> space{};
     out.append(to_text(space, value));
 }
 
 void append(std::string& out, double value) {
-    std::array<char, 512> space{};
+    std::array<char, 32> space{};
     out.append(to_text(space, value));
 }
 

@@ -16,25 +16,27 @@ void append(std::string& out, std::uint64_t value);
 /// Shortest text that reads back as the same double.
 void append(std::string& out, double value);
 
+/// Any of these, or a char, or what a string_view is made of.
+template <class Part>
+void append_part(std::string& out, const Part& part) {
+    if constexpr (std::floating_point<Part>) {
+        append(out, static_cast<double>(part));
+    } else if constexpr (std::same_as<Part, char>) {
+        out.push_back(part);
+    } else if constexpr (std::unsigned_integral<Part>) {
+        append(out, static_cast<std::uint64_t>(part));
+    } else if constexpr (std::integral<Part>) {
+        append(out, static_cast<std::int64_t>(part));
+    } else {
+        append(out, std::string_view(part));
+    }
+}
+
 /// concat("row ", 7, " of ", path): text and numbers joined.
 template <class... Parts>
 std::string concat(const Parts&... parts) {
     std::string out;
-    const auto one = [&out](const auto& part) {
-        using Part = std::remove_cvref_t<decltype(part)>;
-        if constexpr (std::floating_point<Part>) {
-            append(out, static_cast<double>(part));
-        } else if constexpr (std::same_as<Part, char>) {
-            out.push_back(part);
-        } else if constexpr (std::unsigned_integral<Part>) {
-            append(out, static_cast<std::uint64_t>(part));
-        } else if constexpr (std::integral<Part>) {
-            append(out, static_cast<std::int64_t>(part));
-        } else {
-            append(out, std::string_view(part));
-        }
-    };
-    (one(parts), ...);
+    (append_part(out, parts), ...);
     return out;
 }
 

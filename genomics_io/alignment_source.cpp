@@ -22,6 +22,23 @@ namespace {
 constexpr std::array<char, 17> kLetters{"=ACMGRSVTWYHKDBN"};
 constexpr std::array<char, 17> kComplements{"=TGKCYSBAWRDMHVN"};
 
+using Pair = std::array<char, 2>;
+template <class Spell>
+constexpr std::array<Pair, 256> pairs(Spell spell) {
+    std::array<Pair, 256> out{};
+    for (unsigned byte = 0; byte < out.size(); ++byte) {
+        out[byte] = spell(byte >> 4U, byte & 0xFU);
+    }
+    return out;
+}
+/// Of a byte: its two bases, the left one in the upper half; and those of the other strand.
+constexpr auto kPairs = pairs([](unsigned left, unsigned right) {
+    return Pair{kLetters[left], kLetters[right]};
+});
+constexpr auto kReversedPairs = pairs([](unsigned left, unsigned right) {
+    return Pair{kComplements[right], kComplements[left]};
+});
+
 // What hts_check_EOF answers, beside 1 (there) and 3 (a version without end markers).
 constexpr int kMarkerMissing = 0;
 constexpr int kMarkerUnknown = 2;
@@ -140,11 +157,31 @@ class AlignmentSource final : public SequenceSource {
     /// Bases [from, from + n) of the read as it was sequenced, into bases_.
     void spell(std::int64_t from, std::int64_t n) {
         const std::uint8_t* const codes = bam_get_seq(alignment_.get());
-        char* const out = bases_.data();
-        for (std::int64_t i = 0; i < n; ++i) {
-            const std::int64_t at = reverse_ ? length_ - 1 - from - i : from + i;
-            const unsigned code = bam_seqi(codes, at);
-            out[i] = reverse_ ? kComplements[code] : kLetters[code];
+        char* out = bases_.data();
+        if (reverse_) {
+            std::int64_t end = length_ - from;
+            const std::int64_t begin = end - n;
+            if (end % 2 == 1 && end > begin) {
+                *out++ = kReversedPairs[codes[--end / 2]][1];
+            }
+            for (; end - begin >= 2; end -= 2, out += 2) {
+                std::copy_n(kReversedPairs[codes[end / 2 - 1]].data(), 2, out);
+            }
+            if (end > begin) {
+                *out = kReversedPairs[codes[begin / 2]][0];
+            }
+            return;
+        }
+        std::int64_t at = from;
+        const std::int64_t end = from + n;
+        if (at % 2 == 1 && at < end) {
+            *out++ = kPairs[codes[at++ / 2]][1];
+        }
+        for (; end - at >= 2; at += 2, out += 2) {
+            std::copy_n(kPairs[codes[at / 2]].data(), 2, out);
+        }
+        if (at < end) {
+            *out = kPairs[codes[at / 2]][0];
         }
     }
 

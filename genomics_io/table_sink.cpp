@@ -1,5 +1,7 @@
 #include "genomics_io/table_sink.hpp"
 
+#include <algorithm>
+
 namespace mambase::io {
 
 TableSink::TableSink(const std::string& path, const std::vector<std::string_view>& columns)
@@ -11,17 +13,14 @@ TableSink::TableSink(const std::string& path, const std::vector<std::string_view
 }
 
 void require_plain_field(std::string_view text, const std::string& path) {
-    if (text.find_first_of("\t\r\n") != std::string_view::npos) {
+    const auto parts = [](char letter) {
+        return letter == '\t' || letter == '\r' || letter == '\n';
+    };
+    if (std::any_of(text.begin(), text.end(), parts)) {
         throw Error(ErrorCode::usage,
                     concat("a field of a table holds a tab or a line break: '", text, "'"))
             .at(path);
     }
-}
-
-void TableSink::field(std::string_view text) {
-    require_plain_field(text, out_.path());
-    line_.append(text);
-    line_.push_back('\t');
 }
 
 void TableSink::end_line() {

@@ -7,6 +7,7 @@
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace mambase::io {
@@ -27,7 +28,7 @@ class TableSink {
     void row(const Fields&... fields) {
         MAMBASE_ASSERT(sizeof...(fields) == columns_);
         line_.clear();
-        (field(concat(fields)), ...);
+        (field(fields), ...);
         end_line();
     }
 
@@ -37,7 +38,15 @@ class TableSink {
     void finish();
 
   private:
-    void field(std::string_view text);
+    template <class Field>
+    void field(const Field& value) {
+        const std::size_t at = line_.size();
+        append_part(line_, value);
+        if constexpr (!std::is_arithmetic_v<Field> || std::is_same_v<Field, char>) {
+            require_plain_field(std::string_view(line_).substr(at), out_.path());
+        }
+        line_.push_back('\t');
+    }
     void end_line();
 
     OutputFile out_;

@@ -48,10 +48,12 @@ constexpr std::size_t kBlock = 512;
         _mm_loadu_si128(reinterpret_cast<const __m128i*>(table.data())));
 }
 
-/// One block of A C G T U N, either case; false, with counts untouched, where it holds anything
-/// else. `letters` and `ids` by the low four bits of a letter, which differ for all six: one
-/// shuffle says which letter a byte has to be, and another gives its id.
+/// A block of A C G T U N, either case, whole vectors of at most kBlock; false, with counts
+/// untouched, where it holds anything else. `letters` and `ids` by the low four bits of a letter,
+/// which differ for all six: one shuffle says which letter a byte has to be, and another gives its
+/// id.
 [[gnu::target("avx2")]] bool encode_block(const char* bases,
+                                          std::size_t block,
                                           __m256i letters,
                                           __m256i ids,
                                           std::uint8_t* codes,
@@ -61,7 +63,7 @@ constexpr std::size_t kBlock = 512;
     __m256i legal = _mm256_set1_epi8(-1);
     __m256i n_count = _mm256_setzero_si256();
     __m256i lower_count = _mm256_setzero_si256();
-    for (std::size_t i = 0; i < kBlock; i += lanes) {
+    for (std::size_t i = 0; i < block; i += lanes) {
         const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bases + i));
         const __m256i upper_case = _mm256_andnot_si256(_mm256_set1_epi8(kLowerBit), bytes);
         const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi8(0x0F));
@@ -78,13 +80,13 @@ constexpr std::size_t kBlock = 512;
     if (_mm256_movemask_epi8(legal) != -1) {
         return false;
     }
-    counts.acgt += static_cast<std::int64_t>(kBlock) - sum_of_lanes(n_count);
+    counts.acgt += static_cast<std::int64_t>(block) - sum_of_lanes(n_count);
     counts.soft_masked += sum_of_lanes(lower_count);
     return true;
 }
 
-/// Encodes whole blocks from the front while they are plain; returns how many bases that was. 2.5
-/// times the rate of the table, which alone would halve the rate of reading.
+/// Encodes whole vectors from the front while their blocks are plain; returns how many bases that
+/// was. 2.5 times the rate of the table, which alone would halve the rate of reading.
 [[gnu::target("avx2")]] std::size_t encode_avx2(std::span<const char> bases,
                                                 std::array<std::uint8_t, 4> acgt,
                                                 std::uint8_t n,
@@ -101,10 +103,14 @@ constexpr std::size_t kBlock = 512;
     }
     const __m256i letter_table = twice(letters);
     const __m256i id_table = twice(ids);
+    const std::size_t whole = bases.size() / sizeof(__m256i) * sizeof(__m256i);
     std::size_t at = 0;
-    while (bases.size() - at >= kBlock &&
-           encode_block(bases.data() + at, letter_table, id_table, codes + at, counts)) {
-        at += kBlock;
+    while (at < whole) {
+        const std::size_t block = std::min(kBlock, whole - at);
+        if (!encode_block(bases.data() + at, block, letter_table, id_table, codes + at, counts)) {
+            break;
+        }
+        at += block;
     }
     return at;
 }

@@ -39,8 +39,9 @@ std::int64_t block_width(const ModelConfig& config) {
     return config.d_model + 5 * config.d_inner + config.dt_rank + 2 * config.d_state;
 }
 
-/// Most that an op takes at once beside its arguments when only the results are kept: weights as
-/// the activations are, or the states where tiles of the scan meet, of at least 1,024 positions.
+/// Most that is taken at once beside a block's values when only the results are kept: what the
+/// first block makes of each token and weights as the activations are, or the states where tiles of
+/// the scan meet, of at least 1,024 positions.
 std::int64_t forward_scratch(const ModelConfig& config,
                              std::int64_t lanes,
                              std::int64_t length,
@@ -48,7 +49,9 @@ std::int64_t forward_scratch(const ModelConfig& config,
     constexpr std::int64_t kTile = 1024;
     const std::int64_t tiles = length > kTile ? checked_mul(lanes, ceil_div(length, kTile)) : 0;
     const std::int64_t weights = number < kFloat ? number * 2 * config.d_inner * config.d_model : 0;
-    return std::max(weights, checked_mul(tiles, kFloat * config.d_inner * (config.d_state + 1)));
+    const std::int64_t tokens = number * config.vocab_size * (config.d_model + 2 * config.d_inner);
+    return std::max(tokens + weights,
+                    checked_mul(tiles, kFloat * config.d_inner * (config.d_state + 1)));
 }
 
 StepBytes forward_bytes(const ModelConfig& config,

@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mambase::pipelines {
@@ -210,13 +211,17 @@ class TokenizeRun {
             io::encode_segment(tokenizer_, source.path(), segment, io::Strand::forward, 0, n,
                                codes_.data(), summary);
             writer_.codes(segment.bases, codes_);
-            progress_.advance(static_cast<std::int64_t>(n), segment.name);
+            unreported_ += static_cast<std::int64_t>(n);
+            if (unreported_ >= kReported) {
+                progress_.advance(std::exchange(unreported_, 0), segment.name);
+            }
             if (segment.last) {
                 writer_.end();
                 tell_letters(summary, runtime_.observer);
                 ++records_;
             }
         }
+        progress_.advance(std::exchange(unreported_, 0), source.path());
         tell_skipped(source.path(), source.skipped(), runtime_.observer);
     }
 
@@ -224,10 +229,14 @@ class TokenizeRun {
     const Progress& progress() const { return progress_; }
 
   private:
+    /// Bases: asking for the time at every read would be a twentieth of all.
+    static constexpr std::int64_t kReported = 1 << 15;
+
     const io::Tokenizer& tokenizer_;
     const Runtime& runtime_;
     TokenWriter& writer_;
     Progress progress_;
+    std::int64_t unreported_ = 0;  // bases
     std::vector<std::uint8_t> codes_;
     std::int64_t records_ = 0;
 };

@@ -1,6 +1,8 @@
 #include "tests/parity/errors.hpp"
 #include "tests/parity/selective_scan_lab.hpp"
 
+#include <algorithm>
+
 #include <catch2/catch.hpp>
 
 using namespace mambase;
@@ -106,6 +108,8 @@ TEST_CASE("selective_scan: nothing passes into a run that begins with a tile") {
         const std::int64_t tile = backend.table->run_tile;
         Scan scan({1, 3 * tile + 50, 8, 3, true, true, false, true, 311}, backend.activations);
         fill_with(scan.dt_bias.view(), -9.0);  // forgets a third in a tile
+        // The rounding of a sum over 1/delta positions, about 8,000 here.
+        constexpr double kLongMemory = 3e-8 * 8000;
         fill_with(scan.segment.view().slice(1, 0, tile), 1.0);
         fill_with(scan.segment.view().slice(1, tile, 3 * tile + 50), 2.0);
         reference::SelectiveScan expected = scan.reference_op();
@@ -117,8 +121,9 @@ TEST_CASE("selective_scan: nothing passes into a run that begins with a tile") {
             op.for_training = for_training;
             ops::selective_scan_forward(run.context(), op);
             const Errors errors{backend, "selective_scan"};
-            errors.values("y", scan.y.view(), expected.y, forward_bound(backend));
-            errors.values("state_out", scan.state_out.view(), expected.state_out, kForward);
+            errors.values("y", scan.y.view(), expected.y,
+                          std::max(forward_bound(backend), kLongMemory));
+            errors.values("state_out", scan.state_out.view(), expected.state_out, kLongMemory);
         }
     }
 }
