@@ -13,8 +13,8 @@ namespace mambase::cli {
 namespace {
 
 constexpr NotYet kTable[] = {
-    {"variants", ""},      {"state", ""},        {"evaluate", "--states"}, {"score", "--circular"},
-    {"score", "--states"}, {"score", "--shard"}, {"embed", "--states"},
+    {"variants", ""},      {"state", ""},         {"evaluate", "--states"},
+    {"score", "--states"}, {"embed", "--states"},
 };
 
 }  // namespace

@@ -32,6 +32,10 @@ void append_number(std::string& out, Number value) {
 
 }  // namespace
 
+void append_value(std::string& out, float value) {
+    append_number(out, value);
+}
+
 TextTrackSink::TextTrackSink(const std::string& path,
                              TrackFormat format,
                              std::string_view value,
@@ -67,7 +71,7 @@ void TextTrackSink::values(std::int64_t begin, std::span<const float> values) {
         text_.push_back('\t');
         append_number(text_, end);
         text_.push_back('\t');
-        append_number(text_, value);
+        append_value(text_, value);
         text_.push_back('\n');
         begin = end;
         if (text_.size() >= kTextBytes) {

@@ -12,6 +12,9 @@
 
 namespace mambase::io {
 
+/// The shortest text that reads back as the same f32.
+void append_value(std::string& out, float value);
+
 class TextTrackSink final : public TrackSink {
   public:
     /// Bgzip where the path ends in ".gz"; bedGraph then has an index (.tbi, or .csi where a contig

@@ -1,5 +1,6 @@
 #include "genomics_io/track_sink.hpp"
 
+#include "base/checked_math.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "genomics_io/bigwig_sink.hpp"
@@ -15,14 +16,17 @@ namespace {
 struct Ending {
     std::string_view text;
     TrackFormat format;
+    std::int64_t bytes;  // of a value, about and rather less
 };
 
-constexpr std::array<Ending, 6> kEndings{{{".tsv", TrackFormat::tsv},
-                                          {".tsv.gz", TrackFormat::tsv},
-                                          {".bedgraph", TrackFormat::bedgraph},
-                                          {".bedgraph.gz", TrackFormat::bedgraph},
-                                          {".bw", TrackFormat::bigwig},
-                                          {".bigwig", TrackFormat::bigwig}}};
+constexpr std::array<Ending, 6> kEndings{{{".tsv", TrackFormat::tsv, 20},
+                                          {".tsv.gz", TrackFormat::tsv, 8},
+                                          {".bedgraph", TrackFormat::bedgraph, 20},
+                                          {".bedgraph.gz", TrackFormat::bedgraph, 8},
+                                          {".bw", TrackFormat::bigwig, 5},
+                                          {".bigwig", TrackFormat::bigwig, 5}}};
+/// A value of a bigWig and its share of the summaries, until the file is written.
+constexpr std::int64_t kBigWigWaiting = 6;
 
 const Ending& ending_of(std::string_view path) {
     for (const Ending& ending : kEndings) {
@@ -44,6 +48,15 @@ TrackFormat track_format(std::string_view path) {
 
 std::string_view track_stem(std::string_view path) {
     return path.substr(0, path.size() - ending_of(path).text.size());
+}
+
+TrackSpace track_space(std::string_view path, std::int64_t values) {
+    if (path == "-") {
+        return {};
+    }
+    const Ending& ending = ending_of(path);
+    const bool waits = ending.format == TrackFormat::bigwig;
+    return {checked_mul(values, ending.bytes), waits ? checked_mul(values, kBigWigWaiting) : 0};
 }
 
 std::unique_ptr<TrackSink> open_track(const std::string& path,

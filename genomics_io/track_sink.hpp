@@ -41,6 +41,13 @@ TrackFormat track_format(std::string_view path);
 /// "out" of "out.bedgraph.gz".
 std::string_view track_stem(std::string_view path);
 
+/// What so many values take, about, and rather less: in the file, and under TMPDIR before.
+struct TrackSpace {
+    std::int64_t file = 0;
+    std::int64_t waiting = 0;
+};
+TrackSpace track_space(std::string_view path, std::int64_t values);
+
 /// `value`: what the column of a table is called. `width`: bases of a value. `threads`: that may
 /// compress.
 std::unique_ptr<TrackSink> open_track(const std::string& path,

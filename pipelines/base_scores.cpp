@@ -88,6 +88,10 @@ void count_letters(io::SequenceSource& source,
 ReverseScores::ReverseScores(std::int64_t bases, const io::Tokenizer& tokenizer)
     : tokenizer_(tokenizer), spool_(bases, kRowNumbers) {}
 
+std::int64_t ReverseScores::bytes(std::int64_t bases) {
+    return RowSpool::bytes(bases, kRowNumbers);
+}
+
 void ReverseScores::take(const LossRows& rows, std::int64_t vocabulary, const RowSpan& span) {
     const std::array<std::uint8_t, 4> acgt = tokenizer_.acgt();
     buffer_.assign(static_cast<std::size_t>(rows.count), Row{});
@@ -111,11 +115,11 @@ void ReverseScores::read(std::int64_t row, Row* rows, std::int64_t n) const {
     spool_.read(row, reinterpret_cast<float*>(rows), n);
 }
 
-void Bins::contig(std::string_view name, std::int64_t length) {
+void Bins::open(const RowSpan& part) {
     end_bin();
     flush();
     bin_ = -1;
-    sink_.contig(name, length);
+    sink_.open(part);
 }
 
 void Bins::add(std::int64_t position, double value) {

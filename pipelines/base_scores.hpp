@@ -3,11 +3,11 @@
 
 #include "base/thread_pool.hpp"
 #include "genomics_io/tokenizer.hpp"
-#include "genomics_io/track_sink.hpp"
 #include "pipelines/embedding_rows.hpp"
 #include "pipelines/lanes.hpp"
 #include "pipelines/row_spool.hpp"
 #include "pipelines/score.hpp"
+#include "pipelines/score_files.hpp"
 
 #include <array>
 #include <cstdint>
@@ -37,6 +37,8 @@ void count_letters(io::SequenceSource& source,
 class ReverseScores {
   public:
     ReverseScores(std::int64_t bases, const io::Tokenizer& tokenizer);
+    /// Under TMPDIR.
+    static std::int64_t bytes(std::int64_t bases);
 
     /// `span`: of the rows' tag.
     void take(const LossRows& rows, std::int64_t vocabulary, const RowSpan& span);
@@ -54,13 +56,14 @@ class ReverseScores {
     std::vector<Row> buffer_;
 };
 
-/// Means over bins of `width` bases, handed to a track; a width of 1 hands on the values.
+/// Means over bins of `width` bases, handed on; a width of 1 hands on the values.
 class Bins {
   public:
-    Bins(io::TrackSink& sink, std::int64_t width) : sink_(sink), width_(width) {}
+    Bins(ScoreSink& sink, std::int64_t width) : sink_(sink), width_(width) {}
 
-    void contig(std::string_view name, std::int64_t length);
-    /// Ascending within a contig.
+    /// What comes is of this part, which has whole bins.
+    void open(const RowSpan& part);
+    /// Ascending within a part.
     void add(std::int64_t position, double value);
     void finish();
 
@@ -72,7 +75,7 @@ class Bins {
     void end_bin();
     void flush();
 
-    io::TrackSink& sink_;
+    ScoreSink& sink_;
     std::int64_t width_;
     std::int64_t bin_ = -1;  // the one being added up
     double bin_sum_ = 0.0;

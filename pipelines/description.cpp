@@ -10,6 +10,12 @@ namespace mambase::pipelines {
 
 using nlohmann::ordered_json;
 
+namespace {
+
+constexpr auto kReplace = ordered_json::error_handler_t::replace;  // bytes that are not UTF-8
+
+}  // namespace
+
 void add_origin(ordered_json& json,
                 const ReadingOptions& reading,
                 std::int64_t context,
@@ -32,8 +38,11 @@ void add_origin(ordered_json& json,
 }
 
 std::string json_text(const ordered_json& json) {
-    constexpr auto replace = ordered_json::error_handler_t::replace;  // of bytes not UTF-8
-    return json.dump(2, ' ', false, replace) + "\n";
+    return json.dump(2, ' ', false, kReplace) + "\n";
+}
+
+std::string json_line(const ordered_json& json) {
+    return json.dump(-1, ' ', false, kReplace) + "\n";
 }
 
 void write_json(const std::string& path, const ordered_json& json) {

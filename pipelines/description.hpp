@@ -26,6 +26,8 @@ void add_origin(nlohmann::ordered_json& json,
 /// Of a description's file. To be made before anything appears: what stops inside the JSON library
 /// for want of memory ends the process.
 std::string json_text(const nlohmann::ordered_json& json);
+/// In one line.
+std::string json_line(const nlohmann::ordered_json& json);
 
 /// Whole, by rename.
 void write_json(const std::string& path, const nlohmann::ordered_json& json);

@@ -19,6 +19,8 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <limits>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -83,11 +85,12 @@ class EmbedRun {
     /// Spans that can be read on either strand: one reading a span, or one of all.
     struct Readable {
         io::Interval spans;
+        std::vector<std::int64_t> order;  // in which they are read; empty: all at once, as they are
         std::function<Reading(std::int64_t span, io::Strand)> make;  // on the reader's thread
-        bool together = false;
     };
 
-    io::Strand single_strand() const {
+    /// The strand of the last pass over any span, or of the only one.
+    io::Strand last_strand() const {
         return options_.strand == StrandChoice::reverse ? io::Strand::reverse : io::Strand::forward;
     }
 
@@ -99,7 +102,7 @@ class EmbedRun {
     }
 
     /// By random access.
-    void run_indexed(const InputPlan& input) {
+    void run_indexed(const SpanInput& input) {
         const std::int64_t first_span = end_span();
         for (const RowSpan& span : input.spans) {
             append(span);
@@ -109,14 +112,25 @@ class EmbedRun {
             const RowSpan& of = input.spans[static_cast<std::size_t>(i - first_span)];
             return read_part(*input.fasta, of.contig, of.bases, strand, windows_, circles_);
         };
-        for (const io::Interval group : input.groups) {
+        const std::int64_t most = both_strands(options_.strand)
+                                      ? spool_rows(width_)
+                                      : std::numeric_limits<std::int64_t>::max();
+        for (const io::Interval group : groups_of(input.spans, options_.pool, most)) {
             readable.spans = {first_span + group.begin, first_span + group.end};
-            run_both(readable);
+            readable.order = by_position(readable.spans);
+            run(readable);
         }
-        if (!both_strands(options_.strand)) {
-            readable.spans = {first_span, end_span()};
-            pass(readable, single_strand(), true, sink());
-        }
+    }
+
+    /// As the file has them, whatever the order of their rows.
+    std::vector<std::int64_t> by_position(io::Interval spans) {
+        std::vector<std::int64_t> order(static_cast<std::size_t>(spans.size()));
+        std::iota(order.begin(), order.end(), spans.begin);
+        std::stable_sort(order.begin(), order.end(), [this](std::int64_t a, std::int64_t b) {
+            return std::pair(span(a).contig, span(a).bases.begin) <
+                   std::pair(span(b).contig, span(b).bases.begin);
+        });
+        return order;
     }
 
     /// In one sweep, records kept aside for the reverse strand, as many as fit.
@@ -128,7 +142,6 @@ class EmbedRun {
         io::RecordSpool spool;
         while (spool.fill(*source, tokenizer_, limits.records, limits.bases)) {
             Readable readable;
-            readable.together = true;
             readable.spans.begin = end_span();
             for (const io::RecordSpool::Record& record : spool.records()) {
                 append({record.name,
@@ -144,13 +157,17 @@ class EmbedRun {
                 return Reading{io::with_circles(spool.read(strand), circles_, windows_), strand,
                                std::nullopt};
             };
-            if (both_strands(options_.strand)) {
-                run_both(readable);
-            } else {
-                pass(readable, single_strand(), true, sink());
-            }
+            run(readable);
         }
         tell_skipped(path, source->skipped(), runtime_.observer);
+    }
+
+    void run(const Readable& readable) {
+        if (both_strands(options_.strand)) {
+            run_both(readable);
+        } else {
+            pass(readable, last_strand(), sink());
+        }
     }
 
     /// Reverse rows to a spool, then the forward pass, which joins them row by row.
@@ -159,12 +176,12 @@ class EmbedRun {
         const RowSpan& last = span(readable.spans.end - 1);
         const std::int64_t base = first.first_row;
         RowSpool spool(last.first_row + last.rows(options_.pool) - base, width_);
-        pass(readable, io::Strand::reverse, false,
+        pass(readable, io::Strand::reverse,
              [&](std::int64_t row, const float* rows, std::int64_t n) {
                  spool.write(row - base, rows, n);
              });
         const StrandRows::Sink take = sink();
-        pass(readable, io::Strand::forward, true,
+        pass(readable, io::Strand::forward,
              [&](std::int64_t row, const float* rows, std::int64_t n) {
                  reverse_.resize(static_cast<std::size_t>(n * width_));
                  spool.read(row - base, reverse_.data(), n);
@@ -188,19 +205,21 @@ class EmbedRun {
         return joined_.data();
     }
 
-    /// `closes`: no other pass reads these spans after this one.
-    void pass(const Readable& readable,
-              io::Strand strand,
-              bool closes,
-              const StrandRows::Sink& sink) {
+    void pass(const Readable& readable, io::Strand strand, const StrandRows::Sink& sink) {
         const std::int64_t first = readable.spans.begin;
+        const std::vector<std::int64_t>& order = readable.order;
+        const bool together = order.empty();
+        const auto at = [&](std::int64_t reading) {
+            return together ? first : order[static_cast<std::size_t>(reading)];
+        };
         WindowFeed feed(
-            readable.together ? 1 : readable.spans.size(),
-            [&](std::int64_t i) { return readable.make(first + i, strand); }, tokenizer_, windows_);
-        compute(feed, strand, closes, sink, [&](const Delivery& delivery) {
-            const bool within = readable.together && delivery.piece;
-            return first + (within ? delivery.piece->record : delivery.reading);
-        });
+            together ? 1 : std::ssize(order),
+            [&](std::int64_t i) { return readable.make(at(i), strand); }, tokenizer_, windows_);
+        compute(feed, strand, together && strand == last_strand(), sink,
+                [&](const Delivery& delivery) {
+                    const bool within = together && delivery.piece;
+                    return at(delivery.reading) + (within ? delivery.piece->record : 0);
+                });
     }
 
     /// The forward strand of a whole file in one sweep; spans are met on the way.
@@ -255,6 +274,7 @@ class EmbedRun {
         }
     }
 
+    /// `closes`: spans come in their order, and no other pass reads them after this one;
     /// `span_of(delivery)`: the span of a delivery's piece; called for each delivery.
     template <class SpanOf>
     void compute(WindowFeed& feed,
@@ -277,7 +297,7 @@ class EmbedRun {
                                   rows.take(hidden, of);
                                   progress_.advance(hidden.count, of.name);
                               });
-            read_through(feed, closes, span_of, lanes);
+            read_through(feed, strand == last_strand(), span_of, lanes);
         } else {
             PooledLanes lanes(
                 engine_, model_, tokenizer_, chunk, options_.layer, pool_mode(options_.pool),
@@ -290,18 +310,18 @@ class EmbedRun {
                 [&](std::int64_t row, const double* sum, std::int64_t count) {
                     rows.take(row, sum, count);
                 });
-            read_through(feed, closes, span_of, lanes);
+            read_through(feed, strand == last_strand(), span_of, lanes);
         }
         rows.flush();
     }
 
     template <class SpanOf, class AnyLanes>
-    void read_through(WindowFeed& feed, bool closes, const SpanOf& span_of, AnyLanes& lanes) {
+    void read_through(WindowFeed& feed, bool tells, const SpanOf& span_of, AnyLanes& lanes) {
         Delivery delivery;
         while (feed.next(delivery)) {
             runtime_.throw_if_stopped();
             for (const io::RecordSummary& record : delivery.ended) {
-                if (closes) {
+                if (tells) {
                     tell_letters(record, runtime_.observer);
                 }
             }

@@ -59,11 +59,11 @@ struct EmbedReport {
 /// row, rows: one line a record or region) and "….json" (what the numbers are). Each appears only
 /// whole, the array last.
 ///
-/// Rows are in the order of records (regions: as asked for), bases ascending in forward coordinates
-/// for either strand. Rows in gaps are zero, as are those of bins and records without A, C, G, T; a
-/// record without bases has no row. With bins a region is widened to whole ones. A value depends on
-/// position, context and pool alone: not on regions, chunk, threads, other records, nor on the
-/// format of the file.
+/// Rows are in the order of records (regions: as asked for; the file is read in its own order),
+/// bases ascending in forward coordinates for either strand. Rows in gaps are zero, as are those of
+/// bins and records without A, C, G, T; a record without bases has no row. With bins a region is
+/// widened to whole ones. A value depends on position, context and pool alone: not on regions,
+/// chunk, threads, other records, nor on the format of the file.
 ///
 /// Several inputs follow one another. The reverse strand of FASTA that is plain or bgzip is read by
 /// random access; of all else (reads, plain gzip, pipes, lines of uneven length) the bases wait in

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -182,20 +181,10 @@ void write(OutputFile& out, std::span<const std::byte> bytes, const Runtime& run
 }
 
 Json joined_description(Json description, const EmbedReport& report, const Runtime& runtime) {
-    const auto file_name = [](const std::string& path) {
-        return std::filesystem::path(path).filename().string();
-    };
-    description.erase("shard");
+    description = merged_description(std::move(description), runtime);
     description["array"] = file_name(report.array);
     description["shape"] = {report.rows, report.dim};
     description["rows"] = file_name(report.rows_table);
-    if (description.contains("command")) {
-        if (runtime.no_pg) {
-            description.erase("command");
-        } else {
-            description["command"] = runtime.command_line;
-        }
-    }
     return description;
 }
 
@@ -209,10 +198,6 @@ EmbedReport merge_embeddings(const std::vector<std::string>& arrays,
     for (const std::string& array : arrays) {
         descriptions.push_back(read_description(array));
         forms.push_back(form_of(descriptions.back(), array));
-        std::error_code ignored;
-        if (std::filesystem::equivalent(array, output, ignored)) {
-            throw Error(ErrorCode::usage, "is a shard and the output").at(array);
-        }
     }
     EmbedReport report;
     report.dim = forms.front().dim;

@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/sha256.hpp"
 #include "base/text.hpp"
+#include "pipelines/description.hpp"
 #include "pipelines/shard_files.hpp"
 
 #include <array>
@@ -63,20 +64,7 @@ EvaluateLines lines_of(const Json& description, const std::string& path) {
 class ShardReader {
   public:
     explicit ShardReader(const std::string& path) : file_(path) {
-        if (!file_.next(fields_) || fields_.size() != 2 ||
-            fields_[0] != kEvaluateShardMark.substr(0, kEvaluateShardMark.size() - 1)) {
-            file_.fail("is not a shard of evaluate");
-        }
-        if (file_.integer(fields_[1]) != kVersion) {
-            file_.fail(
-                concat("is of version ", fields_[1], "; this program reads version ", kVersion));
-        }
-        try {
-            description_ = Json::parse(file_.last_line());
-        } catch (const Json::exception&) {
-            throw Error(ErrorCode::format, "was cut off: its last line describes no shard")
-                .at(path);
-        }
+        description_ = file_.open_shard(kEvaluateShardMark, kVersion);
         while (!advance() && fields_.size() == 2 && fields_[0] == "region") {
             regions_.emplace_back(fields_[1]);
         }
@@ -213,8 +201,7 @@ void EvaluateShardWriter::block(SumLine line, std::span<const CaseTally> at_cont
 }
 
 void EvaluateShardWriter::finish(const Json& description) {
-    constexpr auto replace = Json::error_handler_t::replace;  // of bytes not UTF-8
-    out_.write(description.dump(-1, ' ', false, replace) + '\n');
+    out_.write(json_line(description));
     out_.commit();
 }
 

@@ -6,15 +6,18 @@
 #include "pipelines/embed_merge.hpp"
 #include "pipelines/evaluate_shard.hpp"
 #include "pipelines/reading.hpp"
+#include "pipelines/score_shard.hpp"
 
+#include <filesystem>
 #include <span>
 #include <string_view>
+#include <system_error>
 
 namespace mambase::pipelines {
 
 namespace {
 
-enum class Kind { embedding, evaluation };
+enum class Kind { embedding, evaluation, scores };
 
 Kind kind_of(const std::string& path) {
     const MappedFile file(path);
@@ -26,8 +29,12 @@ Kind kind_of(const std::string& path) {
     if (text.starts_with(kEvaluateShardMark)) {
         return Kind::evaluation;
     }
+    if (text.starts_with(kScoreShardMark)) {
+        return Kind::scores;
+    }
     throw Error(ErrorCode::format,
-                "is not a shard: neither an array of embed (.npy) nor what evaluate --shard writes")
+                "is not a shard: neither an array of embed (.npy) nor what evaluate or score "
+                "--shard writes")
         .at(path);
 }
 
@@ -53,8 +60,16 @@ MergeReport merge(const MergeOptions& options, const Runtime& runtime) {
                         concat("is a shard of another command than ", options.shards.front()))
                 .at(path);
         }
+        std::error_code ignored;
+        if (std::filesystem::equivalent(path, options.output, ignored)) {
+            throw Error(ErrorCode::usage, "is a shard and the output").at(path);
+        }
     }
     MergeReport report;
+    if (kind == Kind::scores) {
+        report.scores = merge_scores(options.shards, options.output, runtime);
+        return report;
+    }
     if (kind == Kind::evaluation) {
         report.evaluation = merge_evaluation(options.shards, options.output, runtime);
         return report;

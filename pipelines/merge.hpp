@@ -4,6 +4,7 @@
 #include "pipelines/embed.hpp"
 #include "pipelines/evaluate.hpp"
 #include "pipelines/runtime.hpp"
+#include "pipelines/score.hpp"
 
 #include <optional>
 #include <string>
@@ -12,8 +13,10 @@
 namespace mambase::pipelines {
 
 struct MergeOptions {
-    std::vector<std::string> shards;  // arrays of embed, or what evaluate wrote; in any order
-    std::string output;               // "….npy"; or a table, "-" is standard output
+    std::vector<std::string> shards;  // arrays of embed, or what evaluate or score wrote; in any
+                                      // order
+    std::string output;               // "….npy"; a track of scores, by the end of its name; or a
+                                      // table; "-" is standard output
 
     /// Throws Error{usage} with every violated rule in one message.
     void validate() const;
@@ -23,10 +26,12 @@ struct MergeOptions {
 struct MergeReport {
     std::optional<EvaluateReport> evaluation;
     std::optional<EmbedReport> embedding;
+    std::optional<ScoreReport> scores;
 };
 
-/// Each file as merge_evaluation() or merge_embeddings() says, by what the first one is.
-/// Error{format} for a file that is neither; Error{usage} where they are of both kinds.
+/// Each file as merge_evaluation(), merge_embeddings() or merge_scores() says, by what the first
+/// one is. Error{format} for a file that is none; Error{usage} where they are of several kinds, or
+/// one of them is the output.
 MergeReport merge(const MergeOptions& options, const Runtime& runtime);
 
 }  // namespace mambase::pipelines

@@ -1,10 +1,7 @@
 #include "pipelines/score.hpp"
 
-#include "base/checked_math.hpp"
 #include "base/error.hpp"
-#include "base/file.hpp"
 #include "base/text.hpp"
-#include "genomics_io/open.hpp"
 #include "genomics_io/record_spool.hpp"
 #include "genomics_io/track_sink.hpp"
 #include "pipelines/base_scores.hpp"
@@ -13,16 +10,17 @@
 #include "pipelines/progress.hpp"
 #include "pipelines/score_files.hpp"
 #include "pipelines/score_plan.hpp"
-#include "pipelines/survey.hpp"
+#include "pipelines/score_shard.hpp"
 #include "pipelines/window_feed.hpp"
 
 #include <algorithm>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 namespace mambase::pipelines {
 
@@ -56,26 +54,33 @@ class ScoreRun {
              const io::Tokenizer& tokenizer,
              const io::WindowOptions& windows,
              const ScorePlan& plan,
-             io::TrackSink& sink)
+             ScoreSink& sink)
         : options_(options),
           runtime_(runtime),
           engine_(engine),
           model_(model),
           tokenizer_(tokenizer),
           windows_(windows),
+          plan_(plan),
+          circles_(plan.circles),
+          rolls_(plan.rolls),
           bins_(sink, options.bin),
           scores_(options.what, tokenizer, engine.pool(), bins_),
-          progress_(runtime.observer, plan.bases * (options.strand == ScoreStrand::both ? 2 : 1)) {}
+          progress_(runtime.observer,
+                    plan.bases.value_or(0) * (options.strand == ScoreStrand::both ? 2 : 1)) {}
 
-    void run(const ScorePlan& plan) {
-        for (const ScoreInput& input : plan.inputs) {
-            if (input.fasta) {
-                run_indexed(input);
+    void run() {
+        for (std::size_t i = 0; i < plan_.inputs.size(); ++i) {
+            if (plan_.inputs[i].fasta) {
+                run_indexed(plan_.inputs[i]);
             } else {
-                run_spooled(input);
+                run_spooled(i);
             }
         }
         bins_.finish();
+        if (!plan_.shard) {  // which, in a sweep, has records of its own alone
+            circles_.require_met();
+        }
     }
 
     void describe(ScoreReport& report) const {
@@ -85,16 +90,21 @@ class ScoreRun {
         report.values = bins_.values();
         report.seconds = progress_.seconds();
     }
+    /// Of a shard: what it is of its run.
+    std::optional<ShardFacts> shard() const {
+        return plan_.shard ? std::optional(ShardFacts{*plan_.shard, plan_.cut, digest_of(rolls_)})
+                           : std::nullopt;
+    }
 
   private:
-    void run_indexed(const ScoreInput& input) {
+    void run_indexed(const SpanInput& input) {
         const io::IndexedFasta& fasta = *input.fasta;
         std::int64_t counted = -1;  // contig
         LetterLogits composition{};
         Group group;
         group.make = [&](std::int64_t i, io::Strand strand) {
             const RowSpan& of = group.spans[static_cast<std::size_t>(i)];
-            return read_part(fasta, of.contig, of.bases, strand, windows_);
+            return read_part(fasta, of.contig, of.bases, strand, windows_, circles_);
         };
         group.composition = [&](std::int64_t i) {
             const RowSpan& of = group.spans[static_cast<std::size_t>(i)];
@@ -110,28 +120,35 @@ class ScoreRun {
             }
             return composition;
         };
-        open_ = -1;
-        for (const RowSpan& span : input.spans) {
-            if (!group.spans.empty() && group.bases() + span.bases.size() > kBasesTogether) {
-                run_group(group);
-                group.spans.clear();
+        for (const io::Interval part : groups_of(input.spans, {}, kBasesTogether)) {
+            group.spans.clear();
+            for (std::int64_t i = part.begin; i < part.end; ++i) {
+                group.append(input.spans[static_cast<std::size_t>(i)]);
             }
-            group.append(span);
+            run_group(group);
         }
-        run_group(group);
     }
 
-    void run_spooled(const ScoreInput& input) {
-        const auto source = io::open_sequences(input.path, options_.reading.read_options());
+    void run_spooled(std::size_t index) {
+        const std::string& path = plan_.inputs[index].path;
+        const auto input = static_cast<std::int64_t>(index);
+        const auto source = open_swept(path, options_.reading, input, &rolls_[index]);
         io::RecordSpool spool;
         while (spool.fill(*source, tokenizer_, kRecordsTogether, kBasesTogether)) {
             Group group;
             group.together = true;
             for (const io::RecordSpool::Record& record : spool.records()) {
-                group.append({record.name, record.index, record.length, {0, record.length}, 0});
+                group.append({record.name,
+                              record.index,
+                              record.length,
+                              {0, record.length},
+                              0,
+                              input,
+                              record.index});
             }
-            group.make = [&spool](std::int64_t, io::Strand strand) {
-                return Reading{spool.read(strand), strand, std::nullopt};
+            group.make = [&](std::int64_t, io::Strand strand) {
+                return Reading{io::with_circles(spool.read(strand), circles_, windows_), strand,
+                               std::nullopt};
             };
             std::vector<LetterCounts> counts;
             group.composition = [&](std::int64_t i) {
@@ -146,10 +163,9 @@ class ScoreRun {
                 }
                 return log_composition(counts[static_cast<std::size_t>(i)]);
             };
-            open_ = -1;
             run_group(group);
         }
-        tell_skipped(input.path, source->skipped(), runtime_.observer);
+        tell_skipped(path, source->skipped(), runtime_.observer);
     }
 
     /// The reverse strand to a spool, then the forward one, which joins them base by base.
@@ -188,10 +204,7 @@ class ScoreRun {
                 return;
             }
             const RowSpan& of = span(group, begun_);
-            if (of.contig != open_) {
-                bins_.contig(of.name, of.length);
-                open_ = of.contig;
-            }
+            bins_.open(of);
             const bool joins = options_.strand == ScoreStrand::both;
             scores_.begin(of, reverse, joins ? group.composition(begun_) : LetterLogits{});
         }
@@ -231,10 +244,12 @@ class ScoreRun {
     const model::Model& model_;
     const io::Tokenizer& tokenizer_;
     const io::WindowOptions& windows_;
+    const ScorePlan& plan_;
+    io::Circles circles_;
+    std::vector<Roll> rolls_;  // of a sweep, on the reader's thread
     Bins bins_;
     BaseScores scores_;
     Progress progress_;
-    std::int64_t open_ = -1;   // contig of the input that the track is at
     std::int64_t begun_ = -1;  // span of the group
     std::int64_t records_ = 0;
 };
@@ -257,21 +272,38 @@ std::string_view name(ScoreStrand strand) {
     return "";
 }
 
+namespace {
+
+void collect_output_violations(const ScoreOptions& options, std::vector<std::string>& out) {
+    if (options.output.empty()) {
+        out.emplace_back("no output file");
+        return;
+    }
+    const bool is_shard = options.reading.shard.has_value();
+    try {
+        io::track_format(options.output);
+        if (is_shard && options.output != "-") {
+            out.push_back(
+                concat("a shard of scores is a file for merge, which makes the track of "
+                       "it: give it a name that does not end as a track's, not \"",
+                       options.output, "\""));
+        }
+    } catch (const Error& error) {
+        if (!is_shard) {
+            out.emplace_back(error.what());
+        }
+    }
+}
+
+}  // namespace
+
 void ScoreOptions::validate() const {
     std::vector<std::string> violations;
     if (model.empty()) {
         violations.emplace_back("no model directory");
     }
     reading.collect_violations(violations);
-    if (output.empty()) {
-        violations.emplace_back("no output file");
-    } else {
-        try {
-            io::track_format(output);
-        } catch (const Error& error) {
-            violations.emplace_back(error.what());
-        }
-    }
+    collect_output_violations(*this, violations);
     if (bin < 1 || bin > kLongestBin) {
         violations.push_back(
             concat("a bin has 1 to ", format_count(kLongestBin), " bases, not ", bin));
@@ -296,25 +328,20 @@ ScoreReport score(const ScoreOptions& options, const Runtime& runtime) {
         report.plan = describe(plan, options, engine, model, tokenizer, report.context);
         return report;
     }
+    require_feasible(plan, options);
+    std::unique_ptr<ScoreSink> sink;
+    if (plan.shard) {
+        sink = std::make_unique<ScoreShardWriter>(options.output);
+    } else {
+        sink = std::make_unique<ScoreTrack>(options.output, name(options.what), options.bin,
+                                            runtime.threads);
+        report.description = description_path(options.output);
+    }
     report.output = options.output;
-    const std::unique_ptr<io::TrackSink> sink =
-        io::open_track(options.output, name(options.what), options.bin, runtime.threads);
     ScoreRun run(options, runtime, engine, model, tokenizer, windows, plan, *sink);
-    run.run(plan);
+    run.run();
     run.describe(report);
-    if (options.output == "-") {
-        sink->finish();
-        return report;
-    }
-    report.description = concat(io::track_stem(options.output), ".json");
-    write_text(report.description, score_description(options, report, hash, tokenizer, runtime));
-    try {
-        sink->finish();
-    } catch (...) {  // it means nothing without the values
-        std::error_code ignored;
-        std::filesystem::remove(report.description, ignored);
-        throw;
-    }
+    sink->finish(score_description(options, report, hash, tokenizer, run.shard(), runtime));
     return report;
 }
 

@@ -27,7 +27,7 @@ std::string_view name(ScoreStrand strand);
 struct ScoreOptions {
     std::string model;  // directory
     ReadingOptions reading;
-    std::string output;  // its end says the format: see io::track_format
+    std::string output;  // its end says the format: see io::track_format; of a shard any other name
     ScoreWhat what = ScoreWhat::logp;
     ScoreStrand strand = ScoreStrand::both;
     std::int64_t bin = 1;  // bases of a value, which is the mean over those that are scored
@@ -45,7 +45,7 @@ struct ScoreReport {
     std::int64_t context = 0;
     double seconds = 0.0;
     std::string output;       // path written
-    std::string description;  // the JSON beside it; none beside standard output
+    std::string description;  // the JSON beside it; none beside standard output or a shard
     std::string plan;         // dry_run: several lines
 };
 
@@ -64,7 +64,10 @@ struct ScoreReport {
 /// that is plain or bgzip, a byte each, and with the reverse strand 20 bytes a base: for records
 /// of up to 2^26 bases together, or of one record.
 ///
-/// Errors of the readers, Model::load and the sinks; Error{cancelled} on a stop.
+/// A shard writes one file for merge_scores(), which makes the track of them.
+///
+/// Error{io}: not enough free space, before anything is computed, where the inputs are files.
+/// Otherwise errors of the readers, Model::load and the sinks; Error{cancelled} on a stop.
 ScoreReport score(const ScoreOptions& options, const Runtime& runtime);
 
 }  // namespace mambase::pipelines

@@ -1,52 +1,34 @@
 #include "pipelines/score_plan.hpp"
 
 #include "base/checked_math.hpp"
-#include "base/file.hpp"
 #include "base/text.hpp"
-#include "genomics_io/open.hpp"
+#include "genomics_io/track_sink.hpp"
 #include "pipelines/base_scores.hpp"
+#include "pipelines/score_shard.hpp"
 #include "pipelines/survey.hpp"
 
 #include <algorithm>
-#include <filesystem>
 
 namespace mambase::pipelines {
 
 namespace {
 
-/// What is asked for, sorted by contig and position, each base once, in whole bins.
-std::vector<RowSpan> spans_of(const io::IndexedFasta& fasta, const ScoreOptions& options) {
-    const std::vector<io::Contig>& contigs = fasta.contigs();
-    std::vector<io::Region> asked;
-    if (options.reading.has_regions()) {
-        asked = resolve_regions(options.reading, contigs);
-    } else {
-        for (std::size_t i = 0; i < contigs.size(); ++i) {
-            asked.push_back({static_cast<std::int64_t>(i), 0, contigs[i].length});
-        }
-    }
-    for (io::Region& region : asked) {
-        region.begin -= region.begin % options.bin;
-        region.end = std::min(round_up(region.end, options.bin),
-                              contigs[static_cast<std::size_t>(region.contig)].length);
-    }
-    std::vector<RowSpan> spans;
-    for (const io::Region& region : joined(std::move(asked))) {
-        const io::Contig& contig = contigs[static_cast<std::size_t>(region.contig)];
-        spans.push_back({contig.name, region.contig, contig.length, {region.begin, region.end}, 0});
-    }
-    return spans;
+/// Bases that are scored, or whose letters are kept, together.
+void add_waiting(ScorePlan& plan, const ScoreOptions& options, std::int64_t bases, bool swept) {
+    const bool both_ways = options.strand != ScoreStrand::forward;
+    const std::int64_t bytes = (swept ? bases : 0) + (both_ways ? ReverseScores::bytes(bases) : 0);
+    plan.waiting = std::max(plan.waiting, bytes);
 }
 
-void add_swept(ScorePlan& plan, const ScoreOptions& options, std::int64_t context) {
-    const std::string& path = plan.inputs.back().path;
-    if (!options.dry_run || path == "-" || !std::filesystem::is_regular_file(path)) {
-        return;  // only a plan is worth a reading of its own
-    }
-    const SequenceCount count =
-        count_bases(*io::open_sequences(path, options.reading.read_options()));
-    plan.bases += count.bases;
-    plan.computed += bases_computed(count.bases, context);
+std::int64_t values_of(const ScorePlan& plan, const ScoreOptions& options) {
+    return ceil_div(*plan.bases, options.bin);
+}
+
+/// Of the output and under TMPDIR.
+io::TrackSpace output_space(const ScorePlan& plan, const ScoreOptions& options) {
+    const std::int64_t values = values_of(plan, options);
+    return plan.shard ? io::TrackSpace{kScoreShardBytes * values, 0}
+                      : io::track_space(options.output, values);
 }
 
 }  // namespace
@@ -54,24 +36,42 @@ void add_swept(ScorePlan& plan, const ScoreOptions& options, std::int64_t contex
 ScorePlan plan_scores(const ScoreOptions& options,
                       const io::WindowOptions& windows,
                       const Observer& observer) {
-    ScorePlan plan;
-    for (const std::string& path : options.reading.inputs) {
-        ScoreInput& input = plan.inputs.emplace_back();
-        input.path = path;
-        input.fasta = open_indexable(path, options.reading, observer);
-        if (!input.fasta) {
-            add_swept(plan, options, windows.context);
+    const SpanWishes wishes{.pool = Pooling::bins(options.bin), .joined = true};
+    ScorePlan plan{plan_spans(options.reading, wishes, windows.context, observer)};
+    for (std::size_t i = 0; i < plan.inputs.size(); ++i) {
+        const SpanInput& input = plan.inputs[i];
+        if (input.fasta) {
+            plan.computed += bases_computed(input, plan.circles, windows);
+            for (const io::Interval group : groups_of(input.spans, {}, kBasesTogether)) {
+                std::int64_t bases = 0;
+                for (std::int64_t span = group.begin; span < group.end; ++span) {
+                    bases += input.spans[static_cast<std::size_t>(span)].bases.size();
+                }
+                if (plan.bases) {
+                    *plan.bases += bases;
+                }
+                add_waiting(plan, options, bases, false);
+            }
             continue;
         }
-        input.spans = spans_of(*input.fasta, options);
-        for (const RowSpan& span : input.spans) {
-            const io::Interval part =
-                io::read_interval(span.bases.begin, span.bases.end, span.length, windows);
-            plan.bases += span.bases.size();
-            plan.computed += bases_computed(part.size(), windows.context);
+        const std::optional<SequenceCount> count =
+            count_swept(input.path, options.reading, static_cast<std::int64_t>(i));
+        if (count && plan.bases) {
+            *plan.bases += count->bases;
+            plan.computed += bases_computed(count->bases, windows.context);
+            add_waiting(plan, options, std::min(count->bases, kBasesTogether), true);
+        } else {
+            plan.bases.reset();
         }
     }
     return plan;
+}
+
+void require_feasible(const ScorePlan& plan, const ScoreOptions& options) {
+    if (plan.bases) {
+        const io::TrackSpace space = output_space(plan, options);
+        require_space(options.output, space.file, checked_add(plan.waiting, space.waiting));
+    }
 }
 
 std::string describe(const ScorePlan& plan,
@@ -82,12 +82,17 @@ std::string describe(const ScorePlan& plan,
                      std::int64_t context) {
     std::string text =
         concat("context: ", context == kWholeContext ? "whole" : format_count(context), "\n");
-    if (plan.bases == 0) {
+    if (!plan.bases) {
         return text + "sequence: a stream, its length is not known\n";
     }
     const int strands = options.strand == ScoreStrand::both ? 2 : 1;
-    text += concat("sequence: ", format_count(plan.bases), " bases\n", "output: ", options.output,
-                   ", at most ", format_count(ceil_div(plan.bases, options.bin)), " values\n");
+    const io::TrackSpace space = output_space(plan, options);
+    text += concat("sequence: ", format_count(*plan.bases), " bases\n", "output: ", options.output,
+                   ", at most ", format_count(values_of(plan, options)), " values, about ",
+                   format_bytes(space.file), "\n");
+    if (plan.waiting + space.waiting > 0) {
+        text += concat("under TMPDIR: ", format_bytes(plan.waiting + space.waiting), "\n");
+    }
     return text + forward_plan(engine, model, tokenizer, engine.chunk(options.reading.chunk),
                                strands * plan.computed);
 }

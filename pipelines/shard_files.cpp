@@ -120,6 +120,18 @@ std::vector<std::size_t> shards_in_order(std::span<const Json> descriptions,
     return order;
 }
 
+Json merged_description(Json description, const Runtime& runtime) {
+    description.erase("shard");
+    if (description.contains("command")) {
+        if (runtime.no_pg) {
+            description.erase("command");
+        } else {
+            description["command"] = runtime.command_line;
+        }
+    }
+    return description;
+}
+
 std::optional<std::size_t> first_of(std::span<const std::optional<PartKey>> keys) {
     std::optional<std::size_t> first;
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -138,6 +150,22 @@ TabbedFile::TabbedFile(const std::string& path) : path_(path), file_(path) {
     }
 }
 
+Json TabbedFile::open_shard(std::string_view mark, std::int64_t version) {
+    std::vector<std::string_view> fields;
+    if (!next(fields) || fields.size() != 2 || fields[0] != mark.substr(0, mark.size() - 1)) {
+        fail("is not the first line of a shard");
+    }
+    if (integer(fields[1]) != version) {
+        fail(concat("is of version ", fields[1], "; this program reads version ", version));
+    }
+    const std::string_view lines = text_.substr(0, text_.size() - 1);
+    try {
+        return Json::parse(lines.substr(lines.rfind('\n') + 1));
+    } catch (const Json::exception&) {
+        throw Error(ErrorCode::format, "was cut off: its last line describes no shard").at(path_);
+    }
+}
+
 bool TabbedFile::next(std::vector<std::string_view>& fields) {
     if (at_ == text_.size()) {
         return false;
@@ -147,11 +175,6 @@ bool TabbedFile::next(std::vector<std::string_view>& fields) {
     at_ = end + 1;
     ++line_;
     return true;
-}
-
-std::string_view TabbedFile::last_line() const {
-    const std::string_view lines = text_.substr(0, text_.size() - 1);
-    return lines.substr(lines.rfind('\n') + 1);
 }
 
 std::int64_t TabbedFile::integer(std::string_view field) const {

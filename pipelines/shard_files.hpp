@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "kernels/tensor/dtype.hpp"
+#include "pipelines/runtime.hpp"
 #include "pipelines/shard.hpp"
 
 #include <compare>
@@ -44,6 +45,11 @@ std::vector<std::size_t> shards_in_order(std::span<const nlohmann::ordered_json>
                                          std::span<const std::string> paths,
                                          std::initializer_list<std::string_view> own_keys);
 
+/// What the merged file says of itself, but for the shards' own keys: the object "shard" goes, the
+/// command, where the shards have one, is that of `runtime`.
+nlohmann::ordered_json merged_description(nlohmann::ordered_json description,
+                                          const Runtime& runtime);
+
 /// The index of the smallest key, of equals the first; empty where there is none.
 std::optional<std::size_t> first_of(std::span<const std::optional<PartKey>> keys);
 
@@ -52,11 +58,12 @@ class TabbedFile {
   public:
     explicit TabbedFile(const std::string& path);
 
+    /// Past the first line, which has to be `mark` (with its tab) and `version`. Returns the last
+    /// line, a JSON object.
+    nlohmann::ordered_json open_shard(std::string_view mark, std::int64_t version);
     /// Views are valid as long as this. False at the end. Error{format} where the last line has no
     /// end: the file was cut off.
     bool next(std::vector<std::string_view>& fields);
-    /// The last line, wherever next() is.
-    std::string_view last_line() const;
 
     std::int64_t integer(std::string_view field) const;
     double real(std::string_view field) const;

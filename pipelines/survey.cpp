@@ -1,13 +1,39 @@
 #include "pipelines/survey.hpp"
 
+#include "base/error.hpp"
+#include "base/file.hpp"
 #include "base/stopwatch.hpp"
 #include "base/text.hpp"
 #include "model/memory_plan.hpp"
 #include "pipelines/lanes.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <sys/stat.h>
+#include <system_error>
 
 namespace mambase::pipelines {
+
+namespace {
+
+bool same_file_system(const std::string& a, const std::string& b) {
+    struct stat first {};
+    struct stat second {};
+    return ::stat(a.c_str(), &first) == 0 && ::stat(b.c_str(), &second) == 0 &&
+           first.st_dev == second.st_dev;
+}
+
+void require_space_in(const std::string& directory, std::int64_t bytes, std::string_view what) {
+    const std::int64_t space = free_space(directory);
+    if (bytes > space) {
+        throw Error(ErrorCode::io, concat("not enough space for ", what, ": ", format_bytes(bytes),
+                                          " needed, ", format_bytes(space), " free"))
+            .at(directory);
+    }
+}
+
+}  // namespace
 
 SequenceCount count_bases(io::SequenceSource& source) {
     SequenceCount count;
@@ -21,6 +47,21 @@ SequenceCount count_bases(io::SequenceSource& source) {
 
 std::int64_t bases_computed(std::int64_t bases, std::int64_t context) {
     return context == kWholeContext || bases <= context ? bases : 2 * bases - context;
+}
+
+void require_space(const std::string& output, std::int64_t bytes, std::int64_t waiting) {
+    std::error_code ignored;
+    if (output == "-" || (exists(output) && !std::filesystem::is_regular_file(output, ignored))) {
+        bytes = 0;  // a stream takes none
+    }
+    const std::string place = parent_directory(output);
+    const std::string spool = temporary_directory();
+    if (waiting > 0 && same_file_system(place, spool)) {
+        require_space_in(place, bytes + waiting, "the output and what waits under TMPDIR");
+        return;
+    }
+    require_space_in(place, bytes, "the output");
+    require_space_in(spool, waiting, "what waits under TMPDIR");
 }
 
 std::string forward_plan(Engine& engine,

@@ -23,6 +23,10 @@ SequenceCount count_bases(io::SequenceSource& source);
 /// Bases that the model reads so that `bases` count: nearly twice as many with a context.
 std::int64_t bases_computed(std::int64_t bases, std::int64_t context);
 
+/// Error{io} where `output` would have not `bytes` free where it goes, and what waits under TMPDIR
+/// not `waiting` there, or the two of them together.
+void require_space(const std::string& output, std::int64_t bytes, std::int64_t waiting);
+
 /// Memory of a forward pass, and its time for `bases` by the clock of a short trial: lines of text.
 std::string forward_plan(Engine& engine,
                          const model::Model& model,

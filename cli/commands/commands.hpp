@@ -4,6 +4,7 @@
 #include "cli/command_table.hpp"
 #include "pipelines/embed.hpp"
 #include "pipelines/evaluate.hpp"
+#include "pipelines/score.hpp"
 
 namespace mambase::cli {
 
@@ -30,5 +31,6 @@ Command help_command();
 /// What a run came to, in a few lines of the log; a merged one too.
 void tell(const pipelines::EvaluateReport& report, const pipelines::Runtime& runtime);
 void tell(const pipelines::EmbedReport& report, const pipelines::Runtime& runtime);
+void tell(const pipelines::ScoreReport& report, const pipelines::Runtime& runtime);
 
 }  // namespace mambase::cli

@@ -38,17 +38,7 @@ ExitCode run(const Options& options, const pipelines::Runtime& runtime) {
         write_stdout(report.plan);
         return ExitCode::done;
     }
-    if (report.scored == 0) {
-        runtime.observer.warning("no base was scored");
-    }
-    const double mean = report.scored > 0 ? report.sum / static_cast<double>(report.scored) : 0.0;
-    runtime.observer.info(concat(report.output, ": ", format_count(report.values), " values of ",
-                                 format_count(report.scored), " bases, on average ",
-                                 format_fixed(mean, 4), " nats (",
-                                 format_fixed(mean / std::numbers::ln2, 4), " bits)"));
-    if (!report.description.empty()) {
-        runtime.observer.info(concat(report.description, ": what the values are"));
-    }
+    tell(report, runtime);
     return ExitCode::done;
 }
 
@@ -59,8 +49,10 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     add_text(app, "-o,--output", options->output, "FILE",
              "Track or table to write, by the end of its name: .bw or .bigwig, .bedgraph or "
              ".bedgraph.gz (bgzip, with its index), .tsv or .tsv.gz; - is a table on standard "
-             "output. FILE.json beside it, its own ending left out, says what the values are");
+             "output. FILE.json beside it, its own ending left out, says what the values are. With "
+             "--shard a file for merge, which makes the track");
     declare_reading(app, options->reading);
+    declare_circular(app, options->reading);
     add_choice(app, "--what", words->what, {"logp", "entropy"},
                "Of each base, in nats. logp: the logarithm of the probability of the base that is "
                "there; entropy: that of the prediction");
@@ -73,6 +65,7 @@ Runner declare(CLI::App& app, CommonOptions& common) {
                [options](const std::string& text) {
                    options->bin = parse_size(text, SizeUnits::decimal);
                });
+    declare_shard(app, options->reading.shard);
     declare_dry_run(app, options->dry_run);
     declare_run(app, common);
     return [options, words](const pipelines::Runtime& runtime) {
@@ -82,6 +75,20 @@ Runner declare(CLI::App& app, CommonOptions& common) {
 }
 
 }  // namespace
+
+void tell(const pipelines::ScoreReport& report, const pipelines::Runtime& runtime) {
+    if (report.scored == 0) {
+        runtime.observer.warning("no base was scored");
+    }
+    const double mean = report.scored > 0 ? report.sum / static_cast<double>(report.scored) : 0.0;
+    runtime.observer.info(concat(report.output, ": ", format_count(report.values), " values of ",
+                                 format_count(report.scored), " bases, on average ",
+                                 format_fixed(mean, 4), " nats (",
+                                 format_fixed(mean / std::numbers::ln2, 4), " bits)"));
+    if (!report.description.empty()) {
+        runtime.observer.info(concat(report.description, ": what the values are"));
+    }
+}
 
 Command score_command() {
     return {
@@ -95,13 +102,15 @@ Command score_command() {
   or read. Where one side predicts nothing (at the ends of records and gaps), the other alone
   counts. Gaps and what is not A, C, G, T are left out, and so are bins in which nothing is scored.
   Regions are sorted and joined. With the reverse strand 20 bytes a base wait under TMPDIR, for a
-  contig at a time.
+  contig at a time. Free space is looked at before anything is computed.
 
 Examples:
   mambase score -m model -o chr21.bw chr21.fa.gz
   mambase score -m model -o chr21.entropy.bedgraph.gz --what entropy --bin 100 chr21.fa.gz
   mambase score -m model -o - -r chr21:33,031,597-33,041,570 chr21.fa.gz
   samtools fasta reads.bam | mambase score -m model -o reads.tsv.gz --strand forward -
+  for i in 1 2 3; do mambase score -m model --shard $i/3 -o part$i.scores genome.fa; done
+  mambase merge -o genome.bw part1.scores part2.scores part3.scores
 )",
         .declare = declare};
 }

@@ -2,6 +2,7 @@
 #include "base/file.hpp"
 #include "pipelines/embed.hpp"
 #include "pipelines/evaluate.hpp"
+#include "pipelines/score.hpp"
 #include "tests/support/pipeline_lab.hpp"
 
 #include <algorithm>
@@ -38,6 +39,32 @@ Array2 rows_of(const test::PipelineLab& lab,
     options.dtype = io::RowType::f32;
     embed(options, lab.runtime());
     return test::read_array(options.output);
+}
+
+/// The fourth fields of the lines of bases [begin, end).
+std::vector<std::string> values_of(const test::PipelineLab& lab,
+                                   const ReadingOptions& reading,
+                                   ScoreStrand strand,
+                                   std::int64_t begin,
+                                   std::int64_t end) {
+    ScoreOptions options;
+    options.model = lab.model_dir();
+    options.reading = reading;
+    options.output = lab.file("values.tsv");
+    options.strand = strand;
+    score(options, lab.runtime());
+    const std::string text = read_text(options.output);
+    std::vector<std::string> out;
+    for (const std::string_view line : split(text, '\n')) {
+        const std::vector<std::string_view> fields = split(line, '\t');
+        if (fields.size() == 4 && fields[1] != "start") {
+            const std::int64_t at = std::stoll(std::string(fields[1]));
+            if (at >= begin && at < end) {
+                out.emplace_back(fields[3]);
+            }
+        }
+    }
+    return out;
 }
 
 std::string rotated(const std::string& bases, std::size_t by) {
@@ -170,4 +197,35 @@ TEST_CASE("circular: evaluate scores the first base too", "[evaluate]") {
     REQUIRE(read_text(lab.file("out.tsv")) == table);
     REQUIRE(test::failure_of([&] { run(reading_of(input, {"chrM"})); }) ==
             "not_found: no record is named chrM, which should be circular");
+}
+
+TEST_CASE("circular: a score is that of a line with the other end before it", "[score]") {
+    const test::PipelineLab lab;
+    constexpr std::int64_t length = 1203;
+    const std::string ring = ring_of(length);
+    const std::string input = lab.fasta("ring.fa", {"x", ring});
+    const std::string before = lab.fasta("before.fa", {"x", ring.substr(length - kContext) + ring});
+    const std::string behind = lab.fasta("behind.fa", {"x", ring + ring.substr(0, kContext)});
+    const auto of = [&](const std::string& path, const std::vector<std::string>& circular,
+                        ScoreStrand strand, std::int64_t from) {
+        return values_of(lab, reading_of(path, circular), strand, from, from + length);
+    };
+    const std::vector<std::string> forward = of(input, {"x"}, ScoreStrand::forward, 0);
+    REQUIRE(forward.size() > 900);
+    REQUIRE(forward == of(before, {}, ScoreStrand::forward, kContext));
+    REQUIRE(forward.size() == of(input, {}, ScoreStrand::forward, 0).size() + 1);
+    REQUIRE(of(input, {"all"}, ScoreStrand::reverse, 0) == of(behind, {}, ScoreStrand::reverse, 0));
+
+    // The same from a stream, and by regions.
+    const std::vector<std::string> both = of(input, {"x"}, ScoreStrand::both, 0);
+    write_text(lab.file("uneven.fa"), uneven("x", ring));
+    REQUIRE(of(lab.file("uneven.fa"), {"x"}, ScoreStrand::both, 0) == both);
+    ReadingOptions regions = reading_of(input, {"all"});
+    regions.regions = {"x:1-40", "x:1,101-1,203"};
+    std::vector<std::string> expected =
+        values_of(lab, reading_of(input, {"x"}), ScoreStrand::both, 0, 40);
+    const std::vector<std::string> end =
+        values_of(lab, reading_of(input, {"x"}), ScoreStrand::both, 1100, length);
+    expected.insert(expected.end(), end.begin(), end.end());
+    REQUIRE(values_of(lab, regions, ScoreStrand::both, 0, length) == expected);
 }

@@ -6,6 +6,7 @@
 #include "pipelines/evaluate.hpp"
 #include "pipelines/merge.hpp"
 #include "tests/support/pipeline_lab.hpp"
+#include "tests/unit/pipelines/shard_lab.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -17,43 +18,13 @@
 
 using namespace mambase;
 using namespace mambase::pipelines;
+using mambase::test::contigs;
 using mambase::test::failure_of;
+using mambase::test::kCounts;
+using mambase::test::reads;
+using mambase::test::uneven;
 
 namespace {
-
-constexpr std::int64_t kCounts[] = {1, 2, 7};
-
-/// A fixture with gaps, several contigs, one without bases, one that is a gap, and short ones.
-std::vector<std::string> contigs() {
-    return {"x",     test::gapped_bases(1500, 3, 3, 40),
-            "none",  "",
-            "y",     test::gapped_bases(700, 4, 2, 40),
-            "gap",   std::string(90, 'N'),
-            "short", "ACGTTGCAAC",
-            "z",     test::markov_bases(129, 6)};
-}
-
-std::string reads(const test::PipelineLab& lab) {
-    std::string text;
-    for (std::size_t i = 0; i < 25; ++i) {
-        const std::string bases = i == 9 ? "" : test::gapped_bases(20 + 13 * (i % 7), i, 0, 1);
-        text += concat("@read", i, '\n', bases, "\n+\n", std::string(bases.size(), 'I'), '\n');
-    }
-    write_text(lab.file("reads.fq"), text);
-    return lab.file("reads.fq");
-}
-
-/// Lines of different lengths, which cannot be indexed.
-std::string uneven(const test::PipelineLab& lab) {
-    std::string text;
-    const std::vector<std::string> records = contigs();
-    for (std::size_t i = 0; i < records.size(); i += 2) {
-        text += concat('>', records[i], '\n', records[i + 1].substr(0, 5), '\n',
-                       records[i + 1].size() > 5 ? records[i + 1].substr(5) + '\n' : "");
-    }
-    write_text(lab.file("uneven.fa"), text);
-    return lab.file("uneven.fa");
-}
 
 EmbedOptions embedding(const test::PipelineLab& lab, const std::vector<std::string>& inputs) {
     EmbedOptions options;
@@ -73,36 +44,6 @@ EvaluateOptions evaluation(const test::PipelineLab& lab, const std::vector<std::
     options.reading.gap = 30;
     options.output = lab.file("out.tsv");
     return options;
-}
-
-/// Runs the shards, with one thread or three; gives their outputs, the last first.
-template <class Run>
-std::vector<std::string> shards_of(const test::PipelineLab& lab,
-                                   std::int64_t count,
-                                   const std::string& suffix,
-                                   const Run& run) {
-    std::vector<std::string> outputs;
-    for (std::int64_t index = 0; index < count; ++index) {
-        outputs.push_back(lab.file(concat("shard", index + 1, "of", count, suffix)));
-        run(Shard{index, count}, outputs.back(), lab.runtime(index % 2 == 0 ? 1 : 3));
-    }
-    std::reverse(outputs.begin(), outputs.end());
-    return outputs;
-}
-
-template <class Options, class Command>
-std::vector<std::string> shards_of(const test::PipelineLab& lab,
-                                   Options options,
-                                   std::int64_t count,
-                                   const std::string& suffix,
-                                   const Command& command) {
-    return shards_of(lab, count, suffix,
-                     [&](const Shard& shard, const std::string& output, const Runtime& runtime) {
-                         options.reading.shard = shard;
-                         options.reading.chunk = shard.index == 1 ? 7 : 0;
-                         options.output = output;
-                         command(options, runtime);
-                     });
 }
 
 std::vector<std::string> shards_of(const test::PipelineLab& lab,
