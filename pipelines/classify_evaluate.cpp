@@ -166,11 +166,13 @@ class Evaluation {
                const Row& row,
                const Interval95& accuracy,
                const std::string& calibration) {
-        std::string line =
-            concat(name, "\t", row.windows, "\t", fixed(row.accuracy()), "\t", fixed(accuracy),
-                   "\t", fixed(row.mean_nats()), "\t", fixed(row.bins.error()), "\t", calibration,
-                   "\t", fixed(Row::share(row.called, row.windows)), "\t",
-                   fixed(Row::share(row.false_calls, row.called)));
+        std::string line = concat(name, "\t", row.windows, "\t");
+        line += row.windows == 0
+                    ? std::string(".\t.\t.\t.\t.\t.\t.\t.\t.")
+                    : concat(fixed(row.accuracy()), "\t", fixed(accuracy), "\t",
+                             fixed(row.mean_nats()), "\t", fixed(row.bins.error()), "\t",
+                             calibration, "\t", fixed(Row::share(row.called, row.windows)), "\t",
+                             fixed(Row::share(row.false_calls, row.called)));
         for (const std::int64_t calls : row.calls) {
             line += concat("\t", calls);
         }

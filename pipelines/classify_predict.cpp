@@ -199,6 +199,7 @@ class Prediction {
     SequenceFiles unclassified_out_;
     std::vector<std::int64_t> counts_;
     std::int64_t unclassified_ = 0;
+    std::int64_t short_ = 0;  // below the shortest length with a temperature of its own
     std::int64_t bases_ = 0;
     Progress progress_;
 };
@@ -267,6 +268,13 @@ ClassifyPredictReport Prediction::run() {
         out.classified += counts_[label];
     }
     out.sequences = out.classified + unclassified_;
+    if (short_ > 0) {
+        runtime_.observer.warning(concat(
+            format_count(short_), " of ", format_count(out.sequences),
+            " sequences are shorter than ", format_count(classifier_.temperatures.front().length),
+            " bases, the least that probabilities are calibrated for: theirs are too high (train "
+            "with --context near their length)"));
+    }
     out.bases = bases_;
     out.seconds = progress_.seconds();
     return out;
@@ -400,6 +408,7 @@ void Prediction::call(const Fragment& fragment, const Batch& batch) {
     for (double& value : values) {
         value /= static_cast<double>(std::max<std::int64_t>(windows, 1));
     }
+    short_ += windows > 0 && fragment.length() < classifier_.temperatures.front().length ? 1 : 0;
     probabilities(values, classifier_.temperature(fragment.length()), values);
     const Call best = likeliest(values);
     const bool called = windows > 0 && best.probability >= confidence_;

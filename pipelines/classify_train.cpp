@@ -270,6 +270,7 @@ ClassifyTrainReport ClassifyTraining::dry_run() {
 
 void ClassifyTraining::describe() const {
     const Observer& observer = runtime_.observer;
+    observer.info(concat(samples_.labels().size(), " labels"));
     for (std::size_t label = 0; label < samples_.labels().size(); ++label) {
         const auto count = [&](const std::vector<LabelledWindow>& windows) {
             return std::count_if(windows.begin(), windows.end(), [&](const LabelledWindow& window) {
@@ -281,7 +282,9 @@ void ClassifyTraining::describe() const {
                              format_count(sampler_.windows(static_cast<std::int64_t>(label))),
                              " windows to draw from, ", format_count(valid), " for validation"));
         if (valid == 0 && !valid_.empty()) {
-            observer.warning(concat("no validation window of label ", samples_.labels()[label]));
+            observer.warning(concat("no validation window of label ", samples_.labels()[label],
+                                    ": contigs of under twenty windows are all for training, "
+                                    "unless the table has a split column"));
         }
     }
     observer.info(concat("drawn are label, then contig, then position, each uniform; windows of ",
@@ -291,7 +294,9 @@ void ClassifyTraining::describe() const {
                          " windows, ", recipe_.freeze ? "the head alone" : "the whole model"));
     if (valid_.empty()) {
         observer.warning(
-            "no window for validation: the last model is kept, its probabilities are not "
+            "no window for validation (contigs of under twenty windows are all for training, "
+            "unless "
+            "the table has a split column): the last model is kept, its probabilities are not "
             "calibrated, and every sequence is called");
     }
     tell_test_contigs();
@@ -375,7 +380,8 @@ void ClassifyTraining::evaluate() {
         }
         runtime_.observer.info(concat("step ", format_count(done()), ": accuracy ",
                                       format_fixed(right, 4), ", loss ", format_fixed(nats, 4),
-                                      " on validation", is_best ? ", the best so far" : ""));
+                                      " on ", format_count(set.size()), " validation windows",
+                                      is_best ? ", the best so far" : ""));
     }
     save();
 }
@@ -402,6 +408,8 @@ void ClassifyTraining::write_model() {
     if (valid_.empty()) {
         classifier.temperatures = {{recipe_.window, 1.0}};
     } else {
+        runtime_.observer.info(
+            concat("calibrating on ", format_count(std::ssize(valid_)), " validation windows"));
         const Calibration fitted = calibrate(engine_, model, samples_, valid_, recipe_.pool,
                                              engine_.chunk(chunk_), runtime_);
         classifier.temperatures = fitted.temperatures;

@@ -25,7 +25,7 @@ void ClassifyTrainOptions::validate() const {
         }
     };
     require(!samples.empty(), "no table of samples");
-    require(!model.empty(), "no model directory to start from");
+    require(!model.empty(), "no model directory to start from (-m; model init makes a fresh one)");
     require(!output.empty() && output != "-", "the output is a directory; name it");
     require(!resume.empty(), "resume is auto, never or a directory");
     const std::pair<const char*, std::optional<std::int64_t>> counts[] = {

@@ -158,7 +158,7 @@ std::string classifier_table(const io::TableReader& table) {
         };
         const auto interval = [&](const std::string& of) {
             const std::string low = plain(of + "_low");
-            return low.empty() ? low : concat(low, "–", plain(of + "_high"));
+            return low.empty() ? low : concat(low, " to ", plain(of + "_high"));
         };
         out.rows.push_back({plain("classifier"), plain("label"), plain("windows"),
                             plain("accuracy"), interval("accuracy"), plain("nats"),

@@ -173,8 +173,13 @@ struct SampleSet::Line {
                       const std::string& table,
                       std::int64_t number) {
         const auto field = [&](Column column) {
-            return places[column] < fields.size() ? std::string(fields[places[column]])
-                                                  : std::string();
+            if (places[column] >= fields.size()) {
+                return std::string();
+            }
+            std::string_view text = fields[places[column]];  // without blanks around it
+            text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+            text.remove_suffix(text.size() - (text.find_last_not_of(' ') + 1));
+            return std::string(text);
         };
         Line out{number, field(kPath), field(kLabel), field(kRegion),
                  parse_part(field(kSplit), table, number)};
@@ -313,18 +318,22 @@ void SampleSet::require_no_overlap() const {
         std::array<const LabelledRegion*, 3> reaches{};  // by part, the furthest so far
         for (const LabelledRegion* const region : regions) {
             for (const LabelledRegion* const other : reaches) {
-                if (other != nullptr && other->part != region->part &&
-                    other->bases.end > region->bases.begin) {
+                if (other != nullptr && other->bases.end > region->bases.begin &&
+                    (other->part != region->part || other->label != region->label)) {
                     const auto text = [&](const LabelledRegion& of) {
                         return concat(
                             paths_[of.store], " ",
                             io::format_region(
                                 contig_of(stores_[of.store], of.bases.contig).summary.name,
                                 of.bases.begin, of.bases.end),
-                            " (", name(of.part), ")");
+                            " (", labels_[static_cast<std::size_t>(of.label)], ", ", name(of.part),
+                            ")");
                     };
-                    throw Error(ErrorCode::usage, concat("the parts overlap: ", text(*other),
-                                                         " and ", text(*region), " share bases"));
+                    throw Error(
+                        ErrorCode::usage,
+                        concat(other->part != region->part ? "the parts overlap: "
+                                                           : "the same sequence has two labels: ",
+                               text(*other), " and ", text(*region), " share bases"));
                 }
             }
             const LabelledRegion*& furthest = reaches[static_cast<std::size_t>(region->part)];

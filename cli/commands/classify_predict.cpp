@@ -72,7 +72,9 @@ Command classify_predict_command() {
         .synopsis = "-m DIR [options] in.fa [more ...]",
         .notes =
             R"(  The calls are in kraken2's form, and so is the report. Scores of both strands and of all windows
-  of a sequence are averaged: a read and its reverse complement get the same call.
+  of a sequence are averaged: a read and its reverse complement get the same call. A sequence of
+  something else is called as the label that it is likest: U says that the labels are too close to
+  tell, not that it is none of them. Train a label of what else may come, where that matters.
 
 Examples:
   mambase classify predict -m species -o calls.tsv --report report.txt reads.fq.gz

@@ -109,8 +109,8 @@ Command classify_train_command() {
             R"(  Windows are drawn by label, then contig, then position, each uniform; without --gap they hold A,
   C, G, T alone, so that neither case nor N tells anything. Without a split column each contig is
   divided 80/10/10 into blocks with a window left out between them. Weights depend on samples,
-  model, options and seed alone. SIGINT, SIGTERM and SIGUSR1 (exit 85) stop in order, with the state
-  saved.
+  model, options and seed alone. SIGUSR1 (exit 85), SIGINT and SIGTERM (which then end the process)
+  stop in order, with the state saved.
 
 Examples:
   mambase classify train -m model -o species --samples species.tsv --context 1000

@@ -69,8 +69,8 @@ Command pretrain_command() {
         .notes =
             R"(  No option but -o is needed. The last 5 % of each contig over 1 Mb is kept for validation, and
   the best model by it is what is written. Weights depend on the input, the options and the seed
-  alone: not on -@, --chunk, nor on where the run was stopped. SIGINT, SIGTERM and SIGUSR1 (exit 85)
-  stop in order after the step, with the state saved.
+  alone: not on -@, --chunk, nor on where the run was stopped. SIGUSR1 (exit 85), SIGINT and SIGTERM
+  (which then end the process) stop in order after the step, with the state saved.
 
 Examples:
   mambase pretrain -o model genome.fa.gz

@@ -93,9 +93,11 @@ TEST_CASE("samples: parts that overlap are refused, under whatever name the base
     const std::string overlap = lab.failure(
         {a + "\ta\tcontig:1-5000\ttrain", a + "\ta\tcontig:5000-9000\ttest", b + "\tb\t\ttrain"});
     CHECK(overlap.find("the parts overlap") != std::string::npos);
-    CHECK(overlap.find("contig:5000-9000 (test)") != std::string::npos);
+    CHECK(overlap.find("contig:5000-9000 (a, test)") != std::string::npos);
     CHECK(lab.failure({a + "\ta\tcontig:1-5000\ttrain", a + "\ta\tcontig:5001-9000\ttest",
                        b + "\tb\t\ttrain"}) == "");
+    CHECK(lab.failure({a + "\ta\tcontig:1-5000\ttrain", a + "\tb\tcontig:5000-9000\ttrain"})
+              .find("the same sequence has two labels") != std::string::npos);
     // The same sequence in another file, under another name, in lower case.
     std::string lower = composed_bases(12'000, 0.3, 1);
     for (char& letter : lower) {
@@ -104,6 +106,12 @@ TEST_CASE("samples: parts that overlap are refused, under whatever name the base
     const std::string copy = lab.fasta("copy.fa", {"other", lower});
     CHECK(lab.failure({a + "\ta\t\ttrain", copy + "\ta\t\ttest", b + "\tb\t\ttrain"})
               .find("the parts overlap") != std::string::npos);
+}
+
+TEST_CASE("samples: blanks around a field are not of it") {
+    Lab lab;
+    CHECK(lab.failure({lab.file("a.fa") + "\t a b ", lab.file("b.fa") + "\ta b"})
+              .find("here are 1") != std::string::npos);
 }
 
 TEST_CASE("samples: draws are a function of seed, step and lane, uniform over labels and contigs") {
