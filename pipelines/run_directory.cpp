@@ -82,7 +82,7 @@ std::optional<std::string> state_to_resume(const std::string& output, const std:
     if (exists(own) || has_model) {
         throw Error(ErrorCode::usage,
                     "there is a model or a training run already that this run does not go on "
-                    "from; give another output directory")
+                    "from; give another output directory, or remove this one")
             .at(output);
     }
     return elsewhere ? std::optional(concat(resume, "/", kStateName)) : std::nullopt;

@@ -37,10 +37,10 @@ struct LabelledWindow {
 /// All sequence of a samples table in memory, a byte a base.
 ///
 /// The table has a line a sample, fields parted by tabs; blank lines and lines that begin with '#'
-/// are passed over. Blanks around a field are not of it. The first line names the columns: path (FASTA) and label; optionally region
-/// ("", "chr:first-last", 1-based and inclusive, or a file "….bed"), and split (train, valid, test;
-/// on every line or on none). Without such a line the columns are these in this order. Paths count
-/// from the working directory.
+/// are passed over. Blanks around a field are not of it. The first line names the columns: path
+/// (FASTA) and label; optionally region ("", "chr:first-last", 1-based and inclusive, or a file
+/// "….bed"), and split (train, valid, test; on every line or on none). Without such a line the
+/// columns are these in this order. Paths count from the working directory.
 ///
 /// Without a split each contig (or region) is divided 80/10/10 into blocks in this order, with
 /// `window` bases left out before the second and the third; one too short for a window in each is
@@ -51,8 +51,8 @@ class SampleSet {
     /// window lies in one: with 1 it holds none; at most N, so that it holds a base. labels: those
     /// of a classifier that are to be met; empty: as they come in the table. Errors as of the
     /// readers and parse_region; Error{format} with the table's line; Error{usage} where bases of
-    /// two parts, or of two labels, overlap (the same sequence under another name included), where there are fewer
-    /// than two labels, or a label is unknown.
+    /// two parts, or of two labels, overlap (the same sequence under another name included), where
+    /// there are fewer than two labels, or a label is unknown.
     SampleSet(const std::string& table,
               const io::Tokenizer& tokenizer,
               std::int64_t window,
