@@ -221,7 +221,7 @@ TEST_CASE("tables are told by their columns", "[report]") {
     const std::string classes = page_of(lab, {path});
     CHECK(count_of(classes, "Confusion matrix: ") == 1);
     CHECK(classes.find("a&lt; \u2192 b: 1 (25.0 %)") != std::string::npos);
-    CHECK(classes.find("0.01\u20130.03") != std::string::npos);
+    CHECK(classes.find("0.01 to 0.03") != std::string::npos);
 
     write_text(
         path,
