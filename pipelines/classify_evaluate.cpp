@@ -292,12 +292,11 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
     report.chance = chance_of(test, samples.labels().size());
     Evaluation table(samples, classifier.confidence, options.output, options.reliability);
     report.results.push_back(table.add("model", verdicts, intervals(verdicts, kmers)));
-    const ClassifierResult& mine = report.results.front();
     if (options.kmer) {
         const std::string name = concat("kmer-", *options.kmer);
         report.results.push_back(table.add(name, kmers, intervals(kmers, {})));
         report.difference = report.results[0].accuracy - report.results[1].accuracy;
-        table.write_accuracy("difference\tall", mine.windows, report.difference,
+        table.write_accuracy("difference\tall", report.results[0].windows, report.difference,
                              fixed(report.results[0].intervals.difference));
     }
     table.write_accuracy("chance\tall", report.results[0].windows, report.chance, ".\t.");
