@@ -1,10 +1,36 @@
 #include "model/backbone_pass.hpp"
 
+#include "base/checked_math.hpp"
 #include "kernels/ops/embedding.hpp"
+#include "kernels/ops/op_table.hpp"
 #include "kernels/ops/rms_norm.hpp"
 #include "kernels/ops/selective_scan.hpp"
 
+#include <algorithm>
+
 namespace mambase::model {
+
+namespace {
+
+// Of all chunks together; what it does not hold is computed again.
+constexpr std::int64_t kMostScanStarts = std::int64_t{1} << 29;
+
+}  // namespace
+
+std::int64_t whole_tiles(const ops::OpTable& table, std::int64_t chunk, std::int64_t length) {
+    return chunk >= length ? length : std::min(round_up(chunk, table.gradient_tile), length);
+}
+
+std::int64_t chunks_with_scan_starts(const ops::OpTable& table,
+                                     const ModelConfig& config,
+                                     std::int64_t lanes,
+                                     std::int64_t length,
+                                     std::int64_t chunk) {
+    const std::int64_t bytes =
+        config.n_layer *
+        ops::selective_scan_starts_bytes(table, lanes, chunk, config.d_inner, config.d_state);
+    return bytes > 0 ? std::min(ceil_div(length, chunk) - 1, kMostScanStarts / bytes) : 0;
+}
 
 ScanStarts::ScanStarts(ops::Context& context,
                        const ModelConfig& config,
@@ -119,6 +145,48 @@ void BackbonePass::backward(ConstTensorView dnormed,
     }
     ops::embedding_backward(
         context_, {.ids = ids_, .dy = dstream, .dtable = gradients.of(params_.embedding())});
+}
+
+void run_chunks(
+    ops::Context& context,
+    const Model& model,
+    ConstTensorView ids,
+    std::int64_t chunk,
+    StateBank& states,
+    const std::function<void(const ChunkRange& part, TensorView scan_starts)>& read,
+    const std::function<TensorView(const ChunkRange& part, TensorView normed)>& rows_gradient,
+    TensorView input_gradient,
+    Gradients& gradients) {
+    const std::int64_t length = ids.extent(1);
+    const std::int64_t step = whole_tiles(context.table, chunk, length);
+    const std::int64_t chunks = ceil_div(length, step);
+    const std::int64_t state_count = states.layout().count();
+    const StepMemory::Scope scope(context.step);
+    const TensorView starts = context.step.take(DType::f32, {chunks, state_count});
+    const TensorView dstates = context.step.take(DType::f32, {state_count});
+    const ScanStarts scan_starts(context, model.config(), states.lanes(), length, step);
+    const auto start_of = [&](std::int64_t k) {
+        return starts.slice(0, k, k + 1).reshape({state_count});
+    };
+    const auto range_of = [&](std::int64_t k) {
+        return ChunkRange{k * step, std::min((k + 1) * step, length), k + 1 == chunks};
+    };
+    for (std::int64_t k = 0; k < chunks; ++k) {
+        states.snapshot(start_of(k));
+        if (k + 1 < chunks) {  // the last one is run below, with its backward
+            read(range_of(k), scan_starts.of(k));
+        }
+    }
+    for (std::int64_t k = chunks - 1; k >= 0; --k) {
+        const StepMemory::Scope chunk_scope(context.step);
+        const ChunkRange part = range_of(k);
+        BackbonePass pass(context, model, ids.slice(1, part.lo, part.hi), length);
+        pass.forward(start_of(k), part.last ? states.values() : TensorView(), scan_starts.of(k));
+        pass.backward(rows_gradient(part, pass.normed()), start_of(k),
+                      part.last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
+                      input_gradient ? input_gradient.slice(1, part.lo, part.hi) : TensorView(),
+                      gradients);
+    }
 }
 
 }  // namespace mambase::model

@@ -6,112 +6,71 @@
 #include "kernels/ops/cross_entropy.hpp"
 #include "kernels/ops/elementwise.hpp"
 #include "kernels/ops/linear.hpp"
-#include "kernels/ops/op_table.hpp"
-#include "kernels/ops/selective_scan.hpp"
 #include "model/backbone_pass.hpp"
 #include "model/forward.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 namespace mambase::model {
 
 namespace {
 
-// Of all chunks together; what it does not hold is computed again.
-constexpr std::int64_t kMostScanStarts = std::int64_t{1} << 29;
-
-/// One chunk of the batch, positions [lo, hi).
-TrainBatch positions(const TrainBatch& batch, std::int64_t lo, std::int64_t hi) {
-    return {batch.ids.slice(1, lo, hi), batch.targets.slice(1, lo, hi),
-            batch.weight.slice(1, lo, hi),
-            batch.input_gradient ? batch.input_gradient.slice(1, lo, hi) : TensorView()};
+/// One chunk of the batch; input_gradient stays behind.
+TrainBatch positions(const TrainBatch& batch, const ChunkRange& part) {
+    const auto of = [&](const ConstTensorView& view) { return view.slice(1, part.lo, part.hi); };
+    return {of(batch.ids), of(batch.targets), of(batch.weight), {}};
 }
 
-/// A chunk with the head that predicts the next token.
-class ChunkPass {
-  public:
-    /// window: positions of the whole that `batch` is a chunk of.
-    ChunkPass(ops::Context& context,
-              const Model& model,
-              const TrainBatch& batch,
-              std::int64_t window)
-        : context_(context),
-          model_(model),
-          batch_(batch),
-          backbone_(context, model, batch.ids, window) {}
-
-    /// states_out: absent for a chunk that is run again. loss_sum [B] f64: absent likewise.
-    /// scan_starts: as BackbonePass has them.
-    void forward(ConstTensorView states_in,
-                 TensorView states_out,
-                 TensorView loss_sum,
-                 TensorView scan_starts);
-    /// dstates as BackbonePass has them.
-    void backward(ConstTensorView states_in,
-                  TensorView dstates_out,
-                  TensorView dstates_in,
-                  ConstTensorView scale,
-                  Gradients& gradients);
-
-  private:
-    TensorView rows(DType type, std::int64_t width) const {
-        return context_.step.take(type, {batch_.ids.extent(0), batch_.ids.extent(1), width});
-    }
-    ConstTensorView head() const { return model_.params()[model_.params().head()].value.view(); }
-
-    ops::Context& context_;
-    const Model& model_;
-    const TrainBatch& batch_;
-    BackbonePass backbone_;
-    TensorView logits_;
-};
-
-void ChunkPass::forward(ConstTensorView states_in,
-                        TensorView states_out,
-                        TensorView loss_sum,
-                        TensorView scan_starts) {
-    backbone_.forward(states_in, states_out, scan_starts);
-    logits_ = rows(DType::f32, model_.config().vocab_size);
-    ops::linear_forward(context_,
-                        {.x = backbone_.normed(), .weight = head(), .bias = {}, .y = logits_});
-    if (loss_sum) {
-        ops::cross_entropy_forward(context_, {.logits = logits_,
-                                              .targets = batch_.targets,
-                                              .weight = batch_.weight,
-                                              .support = {},
-                                              .loss = {},
-                                              .best = {},
-                                              .loss_sum = loss_sum});
-    }
+/// [B,T,width] of a chunk.
+TensorView rows(ops::Context& context, const TrainBatch& batch, DType type, std::int64_t width) {
+    return context.step.take(type, {batch.ids.extent(0), batch.ids.extent(1), width});
 }
 
-void ChunkPass::backward(ConstTensorView states_in,
-                         TensorView dstates_out,
-                         TensorView dstates_in,
+ConstTensorView head_of(const Model& model) {
+    return model.params()[model.params().head()].value.view();
+}
+
+/// The gradient of a chunk's rows after the final norm, through the head that predicts the next
+/// token. loss_sum [B] f64: absent for a chunk that is run again.
+TensorView rows_gradient(ops::Context& context,
+                         const Model& model,
+                         const TrainBatch& batch,
+                         ConstTensorView normed,
+                         TensorView loss_sum,
                          ConstTensorView scale,
                          Gradients& gradients) {
-    const bool rounds = context_.activations != DType::f32;
-    const TensorView dnormed = rows(context_.activations, model_.config().d_model);
+    const ModelConfig& config = model.config();
+    const TensorView logits = rows(context, batch, DType::f32, config.vocab_size);
+    ops::linear_forward(context, {.x = normed, .weight = head_of(model), .bias = {}, .y = logits});
+    if (loss_sum) {
+        ops::cross_entropy_forward(context, {.logits = logits,
+                                             .targets = batch.targets,
+                                             .weight = batch.weight,
+                                             .support = {},
+                                             .loss = {},
+                                             .best = {},
+                                             .loss_sum = loss_sum});
+    }
+    const bool rounds = context.activations != DType::f32;
+    const TensorView dnormed = rows(context, batch, context.activations, config.d_model);
     const TensorView dlogits =
-        rounds ? rows(context_.activations, model_.config().vocab_size) : logits_;
-    ops::cross_entropy_backward(context_, {.logits = logits_,
-                                           .targets = batch_.targets,
-                                           .weight = batch_.weight,
-                                           .scale_there = scale,
-                                           .dlogits = dlogits});
-    ops::linear_backward(context_, {.x = backbone_.normed(),
-                                    .weight = head(),
-                                    .dy = dlogits,
-                                    .dx = dnormed,
-                                    .dweight = gradients.head(),
-                                    .dbias = {}});
-    backbone_.backward(dnormed, states_in, dstates_out, dstates_in, batch_.input_gradient,
-                       gradients);
+        rounds ? rows(context, batch, context.activations, config.vocab_size) : logits;
+    ops::cross_entropy_backward(context, {.logits = logits,
+                                          .targets = batch.targets,
+                                          .weight = batch.weight,
+                                          .scale_there = scale,
+                                          .dlogits = dlogits});
+    ops::linear_backward(context, {.x = normed,
+                                   .weight = head_of(model),
+                                   .dy = dlogits,
+                                   .dx = dnormed,
+                                   .dweight = gradients.head(),
+                                   .dbias = {}});
+    return dnormed;
 }
 
-/// Chunk by chunk without keeping anything but the loss, and `scan_starts` if given; the states go
-/// on in `bank`.
+/// One chunk without keeping anything but the loss, and `scan_starts` if given; the states go on in
+/// `bank`.
 void read_chunk(ops::Context& context,
                 const Model& model,
                 const TrainBatch& batch,
@@ -185,17 +144,6 @@ double Gradients::norm(ops::Context& context) const {
     return std::sqrt(*static_cast<const double*>(ops::on_host(context, sum).data()));
 }
 
-std::int64_t chunks_with_scan_starts(const ops::OpTable& table,
-                                     const ModelConfig& config,
-                                     std::int64_t lanes,
-                                     std::int64_t length,
-                                     std::int64_t chunk) {
-    const std::int64_t bytes =
-        config.n_layer *
-        ops::selective_scan_starts_bytes(table, lanes, chunk, config.d_inner, config.d_state);
-    return bytes > 0 ? std::min(ceil_div(length, chunk) - 1, kMostScanStarts / bytes) : 0;
-}
-
 double training_step(ops::Context& context,
                      const Model& model,
                      const TrainBatch& batch,
@@ -240,44 +188,24 @@ void ask_training_step(ops::Context& context,
                        Gradients& gradients,
                        TensorView sums) {
     check_batch(batch, states, chunk);
-    const std::int64_t length = batch.ids.extent(1);
     zero(context.queue, sums);
-    if (length == 0) {
+    if (batch.ids.extent(1) == 0) {
         return;
     }
-    const std::int64_t step =
-        chunk >= length ? length : round_up(chunk, context.table.gradient_tile);
-    const std::int64_t chunks = ceil_div(length, step);
-    const StepMemory::Scope scope(context.step);
-    const TensorView starts = context.step.take(DType::f32, {chunks, states.layout().count()});
-    const TensorView dstates = context.step.take(DType::f32, {states.layout().count()});
     const TensorView loss_sum = sums.slice(0, 0, states.lanes());
-    const ScanStarts scan_starts(context, model.config(), states.lanes(), length, step);
-    const auto start_of = [&](std::int64_t k) {
-        return starts.slice(0, k, k + 1).reshape({states.layout().count()});
-    };
-    const auto batch_of = [&](std::int64_t k) {
-        return positions(batch, k * step, std::min((k + 1) * step, length));
-    };
-    for (std::int64_t k = 0; k < chunks; ++k) {
-        states.snapshot(start_of(k));
-        if (k + 1 < chunks) {  // the last one is run below, with its backward
-            read_chunk(context, model, batch_of(k), states, scan_starts.of(k), loss_sum);
-        }
-    }
-    for (std::int64_t k = chunks - 1; k >= 0; --k) {
-        const StepMemory::Scope chunk_scope(context.step);
-        const bool last = k + 1 == chunks;
-        const TrainBatch part = batch_of(k);
-        ChunkPass pass(context, model, part, length);
-        pass.forward(start_of(k), last ? states.values() : TensorView(),
-                     last ? loss_sum : TensorView(), scan_starts.of(k));
-        if (last) {
-            states.ask_sum(context, sums.slice(0, states.lanes(), states.lanes() + 1));
-        }
-        pass.backward(start_of(k), last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,
-                      scale, gradients);
-    }
+    run_chunks(
+        context, model, batch.ids, chunk, states,
+        [&](const ChunkRange& part, TensorView scan_starts) {
+            read_chunk(context, model, positions(batch, part), states, scan_starts, loss_sum);
+        },
+        [&](const ChunkRange& part, TensorView normed) {
+            if (part.last) {
+                states.ask_sum(context, sums.slice(0, states.lanes(), states.lanes() + 1));
+            }
+            return rows_gradient(context, model, positions(batch, part), normed,
+                                 part.last ? loss_sum : TensorView(), scale, gradients);
+        },
+        batch.input_gradient, gradients);
     gradients.join_head(context);
 }
 

@@ -61,15 +61,6 @@ class Gradients {
     bool tied_;
 };
 
-/// Chunks of a step, from the first on, whose scans find in the second pass where the first pass
-/// had its pieces start: as many as a fixed amount of memory holds, none where the backend has no
-/// use for it. `chunk` is whole gradient tiles.
-std::int64_t chunks_with_scan_starts(const ops::OpTable& table,
-                                     const ModelConfig& config,
-                                     std::int64_t lanes,
-                                     std::int64_t length,
-                                     std::int64_t chunk);
-
 /// Adds to `gradients` the exact gradient of scale · Σ weight·loss over the lanes, the same bits
 /// for every chunk length and number of threads: a forward pass over all chunks that keeps only the
 /// states at their starts, then from right to left each chunk again, with its backward. A chunk of

@@ -1,6 +1,5 @@
 #include "model/classify_head.hpp"
 
-#include "base/checked_math.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "kernels/ops/cross_entropy.hpp"
@@ -148,10 +147,6 @@ void pool_chunk(ops::Context& context,
     pool_rows(context, hidden, member, pool, pooled);
 }
 
-ClassBatch positions(const ClassBatch& batch, std::int64_t lo, std::int64_t hi) {
-    return {batch.ids.slice(1, lo, hi), batch.member.slice(1, lo, hi), batch.labels};
-}
-
 }  // namespace
 
 std::string_view name(HeadPool pool) {
@@ -182,53 +177,37 @@ double classification_step(ops::Context& context,
                            Gradients& gradients) {
     MAMBASE_REQUIRE(chunk >= 1, ErrorCode::usage, concat("a chunk of ", chunk, " positions"));
     const std::int64_t length = batch.ids.extent(1);
-    const std::int64_t step =
-        chunk >= length ? length : round_up(chunk, context.table.gradient_tile);
-    const std::int64_t chunks = ceil_div(length, step);
     const StepMemory::Scope device_scope(context.step);
     const StepMemory::Scope host_scope(context.host);
     StateBank states(model.config(), batch.ids.extent(0), context.queue);
-    const std::int64_t state_count = states.layout().count();
-    const TensorView starts = context.step.take(DType::f32, {head_only ? 0 : chunks, state_count});
-    const TensorView dstates = context.step.take(DType::f32, {head_only ? 0 : state_count});
-    const auto start_of = [&](std::int64_t k) {
-        return starts.slice(0, k, k + 1).reshape({state_count});
-    };
-    const auto batch_of = [&](std::int64_t k) {
-        return positions(batch, k * step, std::min((k + 1) * step, length));
-    };
-    const ScanStarts scan_starts(context, model.config(), batch.ids.extent(0),
-                                 head_only ? step : length, step);
     HeadStep head(context, model, batch, pool);
-    // The last chunk is run below, with its backward.
-    for (std::int64_t k = 0; k < (head_only ? chunks : chunks - 1); ++k) {
-        if (!head_only) {
-            states.snapshot(start_of(k));
-        }
-        const ClassBatch part = batch_of(k);
-        pool_chunk(context, model, {part.ids, {}, {}, true, scan_starts.of(k)}, part.member, pool,
-                   states, head.pooled());
-    }
+    const auto member_of = [&](const ChunkRange& part) {
+        return batch.member.slice(1, part.lo, part.hi);
+    };
+    const auto read = [&](const ChunkRange& part, TensorView scan_starts) {
+        pool_chunk(context, model,
+                   {batch.ids.slice(1, part.lo, part.hi), {}, {}, true, scan_starts},
+                   member_of(part), pool, states, head.pooled());
+    };
     if (head_only) {
+        const std::int64_t step = whole_tiles(context.table, chunk, length);
+        for (std::int64_t lo = 0; lo < length; lo += step) {
+            read({lo, std::min(lo + step, length)}, {});
+        }
         return head.run(scale, gradients);
     }
-    states.snapshot(start_of(chunks - 1));
     double nats = 0.0;
-    for (std::int64_t k = chunks - 1; k >= 0; --k) {
-        const StepMemory::Scope chunk_scope(context.step);
-        const bool last = k + 1 == chunks;
-        const ClassBatch part = batch_of(k);
-        BackbonePass pass(context, model, part.ids, length);
-        pass.forward(start_of(k), last ? states.values() : TensorView(), scan_starts.of(k));
-        if (last) {
-            states.require_finite(context);
-            pool_rows(context, pass.normed(), part.member, pool, head.pooled());
-            nats = head.run(scale, gradients);
-        }
-        pass.backward(head.rows_gradient(pass.normed(), part.member), start_of(k),
-                      last ? TensorView() : dstates, k == 0 ? TensorView() : dstates, {},
-                      gradients);
-    }
+    run_chunks(
+        context, model, batch.ids, chunk, states, read,
+        [&](const ChunkRange& part, TensorView normed) {
+            if (part.last) {
+                states.require_finite(context);
+                pool_rows(context, normed, member_of(part), pool, head.pooled());
+                nats = head.run(scale, gradients);
+            }
+            return head.rows_gradient(normed, member_of(part));
+        },
+        {}, gradients);
     return nats;
 }
 

@@ -5,7 +5,7 @@
 #include "base/text.hpp"
 #include "kernels/ops/selective_scan.hpp"
 #include "kernels/tensor/buffer.hpp"
-#include "model/chunked_step.hpp"
+#include "model/backbone_pass.hpp"
 #include "model/param_table.hpp"
 #include "model/state_bank.hpp"
 
@@ -126,10 +126,6 @@ StepBytes step_bytes(const ops::OpTable& table,
         checked_mul(with_starts, config.n_layer),
         ops::selective_scan_starts_bytes(table, lanes, at_once, config.d_inner, config.d_state));
     return out;
-}
-
-std::int64_t whole_tiles(const ops::OpTable& table, std::int64_t chunk, std::int64_t length) {
-    return chunk >= length ? length : std::min(round_up(chunk, table.gradient_tile), length);
 }
 
 /// What does not depend on the chunk.
