@@ -1,6 +1,6 @@
 // .fai and .gzi: an Error, or an index that is written and read the same.
-#include "base/error.hpp"
 #include "genomics_io/fai_index.hpp"
+#include "tests/fuzz/error_or_nothing.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -9,24 +9,9 @@
 #include <string_view>
 #include <vector>
 
-namespace {
-
-template <class Call>
-void expect_error_or_nothing(Call&& call) {
-    try {
-        call();
-    } catch (const mambase::Error& error) {
-        if (error.code() == mambase::ErrorCode::internal) {
-            std::abort();
-        }
-    }
-}
-
-}  // namespace
-
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
-    expect_error_or_nothing([&] {
+    mambase::test::expect_error_or_nothing([&] {
         const std::vector<mambase::io::FaiEntry> entries = mambase::io::parse_fai(text, "a.fai");
         const std::string written = mambase::io::format_fai(entries);
         if (mambase::io::format_fai(mambase::io::parse_fai(written, "b.fai")) != written) {
@@ -38,6 +23,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             }
         }
     });
-    expect_error_or_nothing([&] { mambase::io::parse_gzi(text, "a.gzi"); });
+    mambase::test::expect_error_or_nothing([&] { mambase::io::parse_gzi(text, "a.gzi"); });
     return 0;
 }

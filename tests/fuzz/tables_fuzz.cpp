@@ -1,12 +1,12 @@
 // What commands read beside sequence (taxonomies, tables of samples, shards, and all that a report
 // is made of): any bytes give an Error, or are taken.
-#include "base/error.hpp"
 #include "base/observer.hpp"
 #include "genomics_io/tokenizer.hpp"
 #include "pipelines/merge.hpp"
 #include "pipelines/report.hpp"
 #include "pipelines/samples.hpp"
 #include "pipelines/taxonomy.hpp"
+#include "tests/fuzz/error_or_nothing.hpp"
 #include "tests/fuzz/memory_file.hpp"
 
 #include <cstddef>
@@ -19,17 +19,7 @@
 namespace {
 
 using namespace mambase;
-
-template <class Call>
-void expect_error_or_nothing(Call&& call) {
-    try {
-        call();
-    } catch (const Error& error) {
-        if (error.code() == ErrorCode::internal) {
-            std::abort();
-        }
-    }
-}
+using mambase::test::expect_error_or_nothing;
 
 /// Of this process; what is written there takes no disk.
 std::string scratch(const char* name) {
