@@ -2,6 +2,7 @@
 
 #include "cli/common_options.hpp"
 #include "cli/option_types.hpp"
+#include "cli/training_options.hpp"
 
 #include <string>
 
@@ -41,8 +42,7 @@ void declare_model_shape(CLI::App& app, Options& options) {
 
 void declare_optimisation(CLI::App& app, Options& options) {
     add_count(app, "--context", options.context, "Bases a window. Default: the preset's");
-    add_flag(app, "--rc,!--no-rc", options.both_strands,
-             "Each window on either strand, or on the forward one alone; default: either");
+    declare_either_strand(app, options);
     add_number(app, "--carry", options.carry,
                "Chance that a window is the one right after its lane's last, read from the state "
                "that it left (the gradient is cut there), 0 to 1");
@@ -56,30 +56,19 @@ void declare_optimisation(CLI::App& app, Options& options) {
               "Windows a step. Default: the preset's bases a step over the context");
     add_number(app, "--lr", options.lr, "Peak learning rate. Default: the preset's");
     add_number(app, "--min-lr", options.min_lr, "Rate at the end. Default: a tenth of the peak");
-    add_number(app, "--warmup", options.warmup, "Share of the steps in which the rate rises");
-    add_number(app, "--weight-decay", options.weight_decay,
-               "Decoupled, times the rate; not on A_log, D, biases and norms");
-    add_number(app, "--clip", options.clip, "Largest norm of the gradient; 0: no limit");
+    declare_update(app, options);
     add_number(app, "--beta1", options.beta1, "AdamW's memory of the gradient");
     add_number(app, "--beta2", options.beta2, "AdamW's memory of its square");
     add_seed(app, "--seed", options.seed, "Of initial weights and of the windows drawn");
 }
 
 void declare_course(CLI::App& app, Options& options) {
-    declare_chunk(app, options.chunk, "Bases of a window held at once; default: whole windows");
-    add_count(app, "--eval-every", options.eval_every,
-              "Steps between validations; default: a twentieth of the run");
+    declare_chunk_and_validation(app, options);
     add_count(app, "--save-every", options.save_every,
               "Steps between saves of the state; default: at each validation");
     add_count(app, "--keep", options.keep,
               "Keep the last INT saved steps, each as a directory step-N with its model and state");
-    add_parsed(app, "--max-time", "TIME",
-               "Stop after TIME (seconds, or with s, m, h, d), save, and exit 85: run again to go "
-               "on",
-               [&options](const std::string& text) { options.max_time = parse_duration(text); });
-    add_text(app, "--resume", options.resume, "auto|never|DIR",
-             "Go on from the state in the output directory if there is one; never; or from DIR's");
-    declare_dry_run(app, options.dry_run);
+    declare_stops(app, options);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "cli/commands/commands.hpp"
 #include "cli/option_types.hpp"
 #include "cli/process.hpp"
+#include "cli/training_options.hpp"
 
 #include <memory>
 
@@ -53,15 +54,11 @@ void declare_recipe(CLI::App& app, Options& options) {
                    options.pool =
                        text == "mean" ? decltype(options.pool)::mean : decltype(options.pool)::last;
                });
-    add_flag(app, "--rc,!--no-rc", options.both_strands,
-             "Each window on either strand, or on the forward one alone; default: either");
+    declare_either_strand(app, options);
     add_count(app, "--steps", options.steps, "Steps of the optimiser");
     add_count(app, "--batch", options.batch, "Windows a step");
     add_number(app, "--lr", options.lr, "Peak learning rate. Default: 0.001, with --freeze 0.01");
-    add_number(app, "--warmup", options.warmup, "Share of the steps in which the rate rises");
-    add_number(app, "--weight-decay", options.weight_decay,
-               "Decoupled, times the rate; not on A_log, D, biases and norms");
-    add_number(app, "--clip", options.clip, "Largest norm of the gradient; 0: no limit");
+    declare_update(app, options);
     add_seed(app, "--seed", options.seed, "Of the windows drawn");
 }
 
@@ -81,18 +78,10 @@ Runner declare(CLI::App& app, CommonOptions& common) {
     add_choice(app, "--tokenizer", options->tokenizer, {"dna", "bytes"},
                "For a model that does not name its own; default: by its vocabulary");
     declare_recipe(app, *options);
-    declare_chunk(app, options->chunk, "Bases of a window held at once; default: whole windows");
-    add_count(app, "--eval-every", options->eval_every,
-              "Steps between validations; default: a twentieth of the run");
+    declare_chunk_and_validation(app, *options);
     add_count(app, "--valid-windows", options->valid_windows,
               "At most so many windows of a label to calibrate probabilities on");
-    add_parsed(app, "--max-time", "TIME",
-               "Stop after TIME (seconds, or with s, m, h, d), save, and exit 85: run again to go "
-               "on",
-               [options](const std::string& text) { options->max_time = parse_duration(text); });
-    add_text(app, "--resume", options->resume, "auto|never|DIR",
-             "Go on from the state in the output directory if there is one; never; or from DIR's");
-    declare_dry_run(app, options->dry_run);
+    declare_stops(app, *options);
     declare_run(app, common);
     return [options](const pipelines::Runtime& runtime) { return run(*options, runtime); };
 }
