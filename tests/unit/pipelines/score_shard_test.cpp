@@ -24,13 +24,7 @@ using mambase::test::uneven;
 namespace {
 
 ScoreOptions scores(const test::PipelineLab& lab, const std::vector<std::string>& inputs) {
-    ScoreOptions options;
-    options.model = lab.model_dir();
-    options.reading.inputs = inputs;
-    options.reading.context = 64;
-    options.reading.gap = 30;
-    options.output = lab.file("out.tsv");
-    return options;
+    return test::options_of<ScoreOptions>(lab, inputs, "out.tsv");
 }
 
 std::vector<std::string> shards(const test::PipelineLab& lab,

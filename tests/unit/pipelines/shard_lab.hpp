@@ -47,6 +47,20 @@ inline std::string uneven(const PipelineLab& lab) {
     return lab.file("uneven.fa");
 }
 
+/// A context and gaps that the fixtures have several of.
+template <class Options>
+Options options_of(const PipelineLab& lab,
+                   const std::vector<std::string>& inputs,
+                   const std::string& output) {
+    Options options;
+    options.model = lab.model_dir();
+    options.reading.inputs = inputs;
+    options.reading.context = 64;
+    options.reading.gap = 30;
+    options.output = lab.file(output);
+    return options;
+}
+
 /// Runs the shards, with one thread or three; gives their outputs, the last first.
 template <class Run>
 std::vector<std::string> shards_of(const PipelineLab& lab,

@@ -27,23 +27,11 @@ using mambase::test::uneven;
 namespace {
 
 EmbedOptions embedding(const test::PipelineLab& lab, const std::vector<std::string>& inputs) {
-    EmbedOptions options;
-    options.model = lab.model_dir();
-    options.reading.inputs = inputs;
-    options.reading.context = 64;
-    options.reading.gap = 30;
-    options.output = lab.file("out.npy");
-    return options;
+    return test::options_of<EmbedOptions>(lab, inputs, "out.npy");
 }
 
 EvaluateOptions evaluation(const test::PipelineLab& lab, const std::vector<std::string>& inputs) {
-    EvaluateOptions options;
-    options.model = lab.model_dir();
-    options.reading.inputs = inputs;
-    options.reading.context = 64;
-    options.reading.gap = 30;
-    options.output = lab.file("out.tsv");
-    return options;
+    return test::options_of<EvaluateOptions>(lab, inputs, "out.tsv");
 }
 
 std::vector<std::string> shards_of(const test::PipelineLab& lab,
