@@ -113,26 +113,28 @@ void Lanes::call(std::span<const LaneSlice> slices, std::int64_t length, model::
     const std::int64_t lanes = bank.lanes();
     const StepMemory::Scope device_scope(engine_.step());
     const StepMemory::Scope host_scope(engine_.host());
+    const bool shared = static_cast<std::int64_t>(slices.size()) > lanes;
     const TensorView ids = engine_.host().take(DType::u8, {lanes, length});
-    const TensorView segment = engine_.host().take(DType::i32, {lanes, length});
+    const TensorView segment = engine_.host().take(DType::i32, {lanes, shared ? length : 0});
     const TensorView valid = engine_.host().take(DType::i64, {lanes});
     const auto id = ids.as<std::uint8_t, 2>();
     const auto segments = segment.as<std::int32_t, 2>();
     const auto ends = valid.as<std::int64_t, 1>();
     // Positions between two windows are a segment of their own that nobody asks for.
     std::fill_n(&id(0), ids.count(), std::uint8_t{0});
-    std::fill_n(&segments(0), segment.count(), -1);
+    std::fill_n(static_cast<std::int32_t*>(segment.data()), segment.count(), -1);
     for (const LaneSlice& slice : slices) {
         const auto [lane, at] = slice.place;
         const std::uint8_t* codes = slice.source->piece.codes.data() + slice.offset;
         std::transform(codes, codes + slice.count, &id(lane, at),
                        [](std::uint8_t code) { return static_cast<std::uint8_t>(code & kIdBits); });
-        const auto number = static_cast<std::int32_t>(&slice - slices.data());
-        std::fill_n(&segments(lane, at), slice.count, number);
+        if (shared) {
+            const auto number = static_cast<std::int32_t>(&slice - slices.data());
+            std::fill_n(&segments(lane, at), slice.count, number);
+        }
         ends(lane) = at + slice.count;
     }
     ops::Context& context = engine_.context();
-    const bool shared = static_cast<std::int64_t>(slices.size()) > lanes;
     compute_({.ids = ops::on_device(context, ids),
               .valid = ops::on_device(context, valid),
               .segment = shared ? ops::on_device(context, segment) : ConstTensorView()},
