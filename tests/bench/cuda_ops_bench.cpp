@@ -208,8 +208,12 @@ void Bench::cross_entropy() const {
         ops::cross_entropy_forward(gpu.context, op);
     });
     line("cross_entropy backward", rows() * (kTokens * 6 + 1 + 4), [&] {
-        ops::cross_entropy_backward(
-            gpu.context, {logits.view(), targets.view(), weight.view(), 0.5, dlogits.view()});
+        ops::cross_entropy_backward(gpu.context, {.logits = logits.view(),
+                                                  .targets = targets.view(),
+                                                  .weight = weight.view(),
+                                                  .scale = 0.5,
+                                                  .scale_there = {},
+                                                  .dlogits = dlogits.view()});
     });
 }
 
