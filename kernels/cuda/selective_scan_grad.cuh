@@ -11,13 +11,13 @@
 
 namespace mambase::cuda {
 
-/// Positions of a block. Windows up to kShortWindow, of which few are computed together, are cut
-/// shorter, to have enough blocks for the card.
+/// Positions of a block. A part of a window, as a training step computes it, is cut shorter, to
+/// have enough blocks for the card; so is what is short by itself.
 constexpr int kBackTile = 4096;
 constexpr int kShortBackTile = 2048;
-constexpr std::int64_t kShortWindow = 8192;
-constexpr int back_tile(std::int64_t window) {
-    return window > kShortWindow ? kBackTile : kShortBackTile;
+constexpr std::int64_t kShort = 8192;
+constexpr int back_tile(std::int64_t length, bool is_part) {
+    return is_part || length <= kShort ? kShortBackTile : kBackTile;
 }
 constexpr int kBackStates = 16;  // states of one pass
 constexpr int kBackChannels = 64;
@@ -54,7 +54,7 @@ struct ScanGradParams {
     int batch;
     int inner;
     int states;
-    int tile;              // back_tile() of the window that this is a part of
+    int tile;              // back_tile()
     int tiles;             // ceil(T / tile)
     int first_carry_tile;  // 0 where dstate_in is asked for, else 1: nothing reads the first's part
     int windows;           // ceil(E / kBackChannels)

@@ -147,7 +147,7 @@ struct Problem {
         row = c.E + c.pad;
         bc_row = 2 * c.N + c.pad;
         windows = (c.E + kBackChannels - 1) / kBackChannels;
-        tile = back_tile(c.T);
+        tile = back_tile(c.T, false);
         tiles = static_cast<int>((c.T + tile - 1) / tile);
         kept_states = (c.N + kBackStates - 1) / kBackStates * kBackStates;
         stages = (c.T + kBackStage - 1) / kBackStage;
