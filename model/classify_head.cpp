@@ -25,22 +25,12 @@ void pool_rows(ops::Context& context,
                                 .count = pooled.count});
 }
 
-/// [B,G,D] f32: of a mean, the sum over the count.
+/// [B,G,D] f32.
 ConstTensorView pooled_values(ops::Context& context, const PooledRows& pooled, HeadPool pool) {
-    const TensorView out = context.host.take(DType::f32, pooled.sum.shape());
-    const Shape rows{pooled.count.count(), pooled.sum.extent(2)};
-    const auto sums = ops::on_host(context, pooled.sum).reshape(rows).as<const double, 2>();
-    const auto counts = ops::on_host(context, pooled.count)
-                            .reshape({pooled.count.count()})
-                            .as<const std::int64_t, 1>();
-    const auto values = out.reshape(rows).as<float, 2>();
-    for (std::int64_t i = 0; i < values.extent[0]; ++i) {
-        MAMBASE_ASSERT(counts(i) > 0);
-        const double divisor = pool == HeadPool::mean ? static_cast<double>(counts(i)) : 1.0;
-        std::transform(&sums(i), &sums(i) + values.extent[1], &values(i),
-                       [&](double sum) { return static_cast<float>(sum / divisor); });
-    }
-    return ops::on_device(context, out);
+    const TensorView out = context.step.take(DType::f32, pooled.sum.shape());
+    ops::pool_values(context,
+                     {.mode = pool_mode(pool), .sum = pooled.sum, .count = pooled.count, .y = out});
+    return out;
 }
 
 void head_forward(ops::Context& context,
@@ -162,8 +152,7 @@ void class_logits(ops::Context& context,
                   const PooledRows& pooled,
                   HeadPool pool,
                   TensorView logits) {
-    const StepMemory::Scope device_scope(context.step);
-    const StepMemory::Scope host_scope(context.host);
+    const StepMemory::Scope scope(context.step);
     head_forward(context, model, pooled_values(context, pooled, pool), logits);
 }
 

@@ -47,11 +47,11 @@ Calibration calibrate(Engine& engine,
                       const SampleSet& samples,
                       const std::vector<LabelledWindow>& windows,
                       model::HeadPool pool,
-                      std::int64_t chunk,
+                      CallSize size,
                       const Runtime& runtime) {
     const std::int64_t whole = samples.window();
     const auto score = [&](std::int64_t bases) {
-        return score_windows(engine, model, samples, windows, bases, pool, chunk, runtime);
+        return score_windows(engine, model, samples, windows, bases, pool, size, runtime);
     };
     Calibration out;
     for (const std::int64_t part : {4, 2}) {

@@ -34,7 +34,7 @@ Calibration calibrate(Engine& engine,
                       const SampleSet& samples,
                       const std::vector<LabelledWindow>& windows,
                       model::HeadPool pool,
-                      std::int64_t chunk,
+                      CallSize size,
                       const Runtime& runtime);
 
 }  // namespace mambase::pipelines

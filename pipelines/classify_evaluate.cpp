@@ -272,13 +272,13 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
     if (options.dry_run) {
         report.plan = concat("test windows: ", format_count(std::ssize(test)), " of ",
                              format_count(classifier.window), " bases, both strands\n",
-                             forward_plan(engine, model, tokenizer, engine.chunk(options.chunk),
+                             forward_plan(engine, model, tokenizer, options.chunk,
                                           2 * std::ssize(test) * classifier.window));
         return report;
     }
     const std::vector<Verdict> verdicts =
         verdicts_of(score_windows(engine, model, samples, test, classifier.window, classifier.pool,
-                                  engine.chunk(options.chunk), runtime),
+                                  engine.reading(model.config(), options.chunk), runtime),
                     test, classifier.temperature(classifier.window));
     std::vector<Verdict> kmers;
     if (options.kmer) {

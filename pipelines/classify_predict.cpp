@@ -9,23 +9,21 @@
 #include "model/classifier.hpp"
 #include "pipelines/calibration.hpp"
 #include "pipelines/engine.hpp"
+#include "pipelines/fragments.hpp"
 #include "pipelines/progress.hpp"
-#include "pipelines/sequence_reader.hpp"
 #include "pipelines/survey.hpp"
 #include "pipelines/taxonomy.hpp"
 #include "pipelines/window_scores.hpp"
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <deque>
 #include <span>
 
 namespace mambase::pipelines {
 
 namespace {
-
-/// Sequences that are classified together, to fill the model's calls: changes no result.
-constexpr std::int64_t kBasesTogether = std::int64_t{1} << 22;
-constexpr std::size_t kSequencesTogether = std::size_t{1} << 14;
 
 /// Windows of one run, mirror images of each other about its middle.
 void place_windows(const io::Interval& run,
@@ -50,136 +48,34 @@ void place_windows(const io::Interval& run,
     }
 }
 
-/// A read or contig, or one mate.
-struct Sequence {
-    WholeRecord record;
-    std::vector<io::Interval> windows;
-    std::size_t first_window = 0;  // in Batch::scores
-};
-
-/// What is called as one: a sequence, or the two mates of a pair.
-struct Fragment {
-    std::vector<Sequence> mates;
-
-    std::int64_t length() const {
-        std::int64_t sum = 0;
-        for (const Sequence& mate : mates) {
-            sum += mate.record.summary.length;
-        }
-        return sum;
-    }
-};
-
-/// A name without the "/1" or "/2" of a mate.
-std::string_view fragment_name(std::string_view name) {
-    return name.ends_with("/1") || name.ends_with("/2") ? name.substr(0, name.size() - 2) : name;
-}
-
-/// One file, or the two of pairs, record by record.
-class FragmentReader {
-  public:
-    FragmentReader(std::span<const std::string> paths,
-                   const ClassifyPredictOptions& options,
-                   const io::Tokenizer& tokenizer,
-                   const Runtime& runtime) {
-        const bool keeps = !options.classified_out.empty() || !options.unclassified_out.empty();
-        for (const std::string& path : paths) {
-            readers_.emplace_back(path, options.reading, tokenizer, keeps, runtime);
-        }
-    }
-
-    bool next(Fragment& fragment) {
-        fragment.mates.clear();
-        for (SequenceReader& reader : readers_) {
-            Sequence mate;
-            if (reader.next(mate.record)) {
-                fragment.mates.push_back(std::move(mate));
-            }
-        }
-        if (fragment.mates.empty()) {
-            return false;
-        }
-        const io::RecordSummary& first = fragment.mates.front().record.summary;
-        if (fragment.mates.size() < readers_.size()) {
-            throw Error(ErrorCode::format,
-                        concat("the files of the pairs (", readers_.front().path(), ", ",
-                               readers_.back().path(),
-                               ") have different numbers of records: ", first.name, " has no mate"))
-                .at(readers_.front().path());
-        }
-        const io::RecordSummary& last = fragment.mates.back().record.summary;
-        if (fragment_name(first.name) != fragment_name(last.name)) {
-            throw Error(ErrorCode::format, concat("its mate in ", readers_.front().path(),
-                                                  " is called '", first.name, "'"))
-                .at(readers_.back().path())
-                .record(last.record, last.name);
-        }
-        return true;
-    }
-
-  private:
-    std::vector<SequenceReader> readers_;
-};
-
-/// FASTA files, one or two.
-class SequenceFiles {
-  public:
-    SequenceFiles(const std::string& path, bool paired) {
-        if (path.empty()) {
-            return;
-        }
-        const std::size_t mark = paired ? path.find('#') : std::string::npos;
-        if (mark == std::string::npos) {
-            files_.emplace_back(path);
-            return;
-        }
-        for (const char mate : {'1', '2'}) {
-            std::string name = path;
-            name[mark] = mate;
-            files_.emplace_back(name);
-        }
-    }
-    void write(const Fragment& fragment, std::string_view remark) {
-        for (std::size_t mate = 0; mate < fragment.mates.size() && !files_.empty(); ++mate) {
-            const WholeRecord& record = fragment.mates[mate].record;
-            files_[std::min(mate, files_.size() - 1)].write(
-                concat(">", record.summary.name, remark, "\n", record.letters, "\n"));
-        }
-    }
-    void finish() {
-        for (OutputFile& file : files_) {
-            file.commit();
-        }
-    }
-
-  private:
-    std::vector<OutputFile> files_;
-};
-
 class Prediction {
   public:
     Prediction(const ClassifyPredictOptions& options, const Runtime& runtime, Engine& engine);
     ClassifyPredictReport run();
 
   private:
-    struct Batch {
-        std::vector<Fragment> fragments;
+    /// A fragment whose windows are on their way through the model.
+    struct Waiting {
+        Fragment fragment;
         std::vector<double> scores;  // [windows, C]
         std::vector<char> scored;    // [windows]: has A, C, G or T
-        std::int64_t bases = 0;
+        std::size_t left = 0;        // windows whose scores have not come
     };
 
     void read_all(std::span<const std::string> paths);
-    void place(Fragment& fragment, Batch& batch);
-    void score(Batch& batch);
+    void place(Waiting& waiting);
+    void score(Waiting& waiting);
+    void take(std::size_t window, std::span<const double> scores);
+    /// Calls the fragments that wait for nothing, in order.
+    void call_ready();
     void add_up(const Sequence& mate,
-                const Batch& batch,
+                const Waiting& waiting,
                 std::vector<double>& sum,
                 std::int64_t& count) const;
-    void call(const Fragment& fragment, const Batch& batch);
-    std::string window_calls(const Sequence& mate, const Batch& batch);
-    std::span<const double> row(const Batch& batch, std::size_t window) const {
-        return std::span(batch.scores).subspan(window * classes(), classes());
+    void call(const Waiting& waiting);
+    std::string window_calls(const Sequence& mate, const Waiting& waiting);
+    std::span<const double> row(const Waiting& waiting, std::size_t window) const {
+        return std::span(waiting.scores).subspan(window * classes(), classes());
     }
     std::size_t classes() const { return classifier_.labels.size(); }
 
@@ -202,6 +98,9 @@ class Prediction {
     std::int64_t short_ = 0;  // below the shortest length with a temperature of its own
     std::int64_t bases_ = 0;
     Progress progress_;
+    std::deque<Waiting> waiting_;
+    std::size_t arriving_ = 0;  // of waiting_: none before it has windows left
+    WindowScores scores_;
 };
 
 Prediction::Prediction(const ClassifyPredictOptions& options,
@@ -223,7 +122,15 @@ Prediction::Prediction(const ClassifyPredictOptions& options,
       classified_out_(options.classified_out, options.paired),
       unclassified_out_(options.unclassified_out, options.paired),
       counts_(classes(), 0),
-      progress_(runtime.observer, 0) {
+      progress_(runtime.observer, 0),
+      scores_(engine,
+              model_,
+              tokenizer_,
+              classifier_.pool,
+              engine.reading(model_.config(), options.reading.chunk),
+              [this](std::int64_t window, std::span<const double> scores) {
+                  take(static_cast<std::size_t>(window), scores);
+              }) {
     if (options.taxonomy.empty() && classifier_.taxonomy.empty()) {
         std::string text = "no taxonomy: the root has taxid 1";
         for (std::size_t label = 0; label < classes(); ++label) {
@@ -251,6 +158,8 @@ ClassifyPredictReport Prediction::run() {
     for (std::size_t first = 0; first < inputs.size(); first += together) {
         read_all(inputs.subspan(first, together));
     }
+    scores_.flush();
+    call_ready();
     calls_.commit();
     if (probs_) {
         probs_->commit();
@@ -283,81 +192,82 @@ ClassifyPredictReport Prediction::run() {
 void Prediction::read_all(std::span<const std::string> paths) {
     FragmentReader reader(paths, options_, tokenizer_, runtime_);
     Fragment fragment;
-    for (bool more = true; more;) {
-        Batch batch;
-        while (batch.bases < kBasesTogether && batch.fragments.size() < kSequencesTogether &&
-               (more = reader.next(fragment))) {
-            place(fragment, batch);
-            batch.fragments.push_back(std::move(fragment));
-        }
-        score(batch);
-        for (const Fragment& one : batch.fragments) {
-            call(one, batch);
-        }
+    while (reader.next(fragment)) {
+        runtime_.throw_if_stopped();
+        waiting_.emplace_back().fragment = std::move(fragment);
+        place(waiting_.back());
+        score(waiting_.back());
+        call_ready();
     }
 }
 
-void Prediction::place(Fragment& fragment, Batch& batch) {
-    for (Sequence& mate : fragment.mates) {
+void Prediction::place(Waiting& waiting) {
+    for (Sequence& mate : waiting.fragment.mates) {
         for (const io::Interval& run :
              io::find_runs(mate.record.codes, tokenizer_, options_.reading.gap)) {
             place_windows(run, window_, step_, mate.windows);
         }
-        mate.first_window = batch.scored.size();
-        batch.scored.resize(batch.scored.size() + mate.windows.size(), 0);
-        batch.bases += mate.record.summary.length;
+        mate.first_window = waiting.scored.size();
+        for (const io::Interval& window : mate.windows) {
+            waiting.scored.push_back(has_bases(mate.codes(window), tokenizer_) ? 1 : 0);
+            waiting.left += waiting.scored.back() != 0 ? 1 : 0;
+        }
     }
+    waiting.scores.resize(waiting.scored.size() * classes());
 }
 
-void Prediction::score(Batch& batch) {
-    batch.scores.resize(batch.scored.size() * classes());
-    WindowScores scores(
-        engine_, model_, tokenizer_, classifier_.pool, engine_.chunk(options_.reading.chunk),
-        [&](std::int64_t window, std::span<const double> values) {
-            std::copy(values.begin(), values.end(),
-                      batch.scores.begin() + window * static_cast<std::int64_t>(classes()));
-        });
-    for (const Fragment& fragment : batch.fragments) {
-        runtime_.throw_if_stopped();
-        for (const Sequence& mate : fragment.mates) {
-            for (std::size_t i = 0; i < mate.windows.size(); ++i) {
-                const io::Interval& window = mate.windows[i];
-                const auto codes = std::span(mate.record.codes)
-                                       .subspan(static_cast<std::size_t>(window.begin),
-                                                static_cast<std::size_t>(window.size()));
-                if (has_bases(codes, tokenizer_)) {
-                    batch.scored[mate.first_window + i] = 1;
-                    scores.add(static_cast<std::int64_t>(mate.first_window + i), codes);
-                    progress_.advance(window.size(), mate.record.summary.name);
-                }
+void Prediction::score(Waiting& waiting) {
+    for (const Sequence& mate : waiting.fragment.mates) {
+        for (std::size_t i = 0; i < mate.windows.size(); ++i) {
+            if (waiting.scored[mate.first_window + i] != 0) {
+                scores_.add(static_cast<std::int64_t>(mate.first_window + i),
+                            mate.codes(mate.windows[i]));
+                progress_.advance(mate.windows[i].size(), mate.record.summary.name);
             }
         }
     }
-    scores.flush();
+}
+
+void Prediction::take(std::size_t window, std::span<const double> scores) {
+    while (waiting_[arriving_].left == 0) {
+        ++arriving_;
+    }
+    Waiting& waiting = waiting_[arriving_];
+    std::copy(scores.begin(), scores.end(),
+              waiting.scores.begin() + static_cast<std::ptrdiff_t>(window * classes()));
+    --waiting.left;
+}
+
+void Prediction::call_ready() {
+    while (!waiting_.empty() && waiting_.front().left == 0) {
+        call(waiting_.front());
+        waiting_.pop_front();
+        arriving_ -= arriving_ > 0 ? 1 : 0;
+    }
 }
 
 /// Windows that are mirror images are added first, so that the order of reading does not matter.
 void Prediction::add_up(const Sequence& mate,
-                        const Batch& batch,
+                        const Waiting& waiting,
                         std::vector<double>& sum,
                         std::int64_t& count) const {
     std::vector<std::size_t> windows;
     for (std::size_t i = mate.first_window; i < mate.first_window + mate.windows.size(); ++i) {
-        if (batch.scored[i] != 0) {
+        if (waiting.scored[i] != 0) {
             windows.push_back(i);
         }
     }
     std::vector<double> own(classes(), 0.0);
     for (std::size_t i = 0; i < windows.size() / 2; ++i) {
-        const std::span<const double> left = row(batch, windows[i]);
-        const std::span<const double> right = row(batch, windows[windows.size() - 1 - i]);
+        const std::span<const double> left = row(waiting, windows[i]);
+        const std::span<const double> right = row(waiting, windows[windows.size() - 1 - i]);
         for (std::size_t c = 0; c < classes(); ++c) {
             own[c] += left[c] + right[c];
         }
     }
     for (std::size_t c = 0; c < classes(); ++c) {
         if (windows.size() % 2 == 1) {
-            own[c] += row(batch, windows[windows.size() / 2])[c];
+            own[c] += row(waiting, windows[windows.size() / 2])[c];
         }
         sum[c] += own[c];
     }
@@ -365,7 +275,7 @@ void Prediction::add_up(const Sequence& mate,
 }
 
 /// "2:5 0:1 A:2"
-std::string Prediction::window_calls(const Sequence& mate, const Batch& batch) {
+std::string Prediction::window_calls(const Sequence& mate, const Waiting& waiting) {
     std::string out;
     std::string last;
     std::int64_t count = 0;
@@ -377,8 +287,8 @@ std::string Prediction::window_calls(const Sequence& mate, const Batch& batch) {
     std::vector<double> values(classes());
     for (std::size_t i = 0; i < mate.windows.size(); ++i) {
         std::string now = "A";
-        if (batch.scored[mate.first_window + i] != 0) {
-            probabilities(row(batch, mate.first_window + i),
+        if (waiting.scored[mate.first_window + i] != 0) {
+            probabilities(row(waiting, mate.first_window + i),
                           classifier_.temperature(mate.windows[i].size()), values);
             const Call called = likeliest(values);
             now = called.probability >= confidence_ ? concat(taxonomy_.taxid(called.label)) : "0";
@@ -394,15 +304,16 @@ std::string Prediction::window_calls(const Sequence& mate, const Batch& batch) {
     return out.empty() ? "0:0" : out;
 }
 
-void Prediction::call(const Fragment& fragment, const Batch& batch) {
+void Prediction::call(const Waiting& waiting) {
+    const Fragment& fragment = waiting.fragment;
     std::vector<double> values(classes(), 0.0);
     std::int64_t windows = 0;
     std::string length;
     std::string map;
     for (const Sequence& mate : fragment.mates) {
-        add_up(mate, batch, values, windows);
+        add_up(mate, waiting, values, windows);
         length += concat(length.empty() ? "" : "|", mate.record.summary.length);
-        map += concat(map.empty() ? "" : " |:| ", window_calls(mate, batch));
+        map += concat(map.empty() ? "" : " |:| ", window_calls(mate, waiting));
         bases_ += mate.record.summary.length;
     }
     for (double& value : values) {
@@ -450,12 +361,11 @@ std::string plan_text(const ClassifyPredictOptions& options, Engine& engine) {
     }
     const std::int64_t window = options.window.value_or(classifier.window);
     const std::int64_t times = ceil_div(window, options.step.value_or(window));  // a base is read
-    return concat(
-        "sequence: ", format_count(all.bases), " bases in ", format_count(all.records),
-        " records, both strands\n",
-        forward_plan(engine, model,
-                     choose_tokenizer(model, options.model, options.reading.tokenizer),
-                     engine.chunk(options.reading.chunk), checked_mul(2 * times, all.bases)));
+    return concat("sequence: ", format_count(all.bases), " bases in ", format_count(all.records),
+                  " records, both strands\n",
+                  forward_plan(engine, model,
+                               choose_tokenizer(model, options.model, options.reading.tokenizer),
+                               options.reading.chunk, checked_mul(2 * times, all.bases)));
 }
 
 }  // namespace

@@ -370,7 +370,7 @@ void ClassifyTraining::evaluate() {
         to_the_end.stop = nullptr;
         const ScoredSet set =
             score_windows(engine_, state_.model, samples_, valid_on_the_way_, recipe_.window,
-                          recipe_.pool, engine_.chunk(chunk_), to_the_end);
+                          recipe_.pool, engine_.beside_training(chunk_), to_the_end);
         const double nats = mean_nats(set, 1.0);
         const double right = accuracy(judge(set, 1.0));
         metrics_->add(ValidClassMetrics{done(), nats, right, set.size(), watch.seconds()});
@@ -411,7 +411,7 @@ void ClassifyTraining::write_model() {
         runtime_.observer.info(
             concat("calibrating on ", format_count(std::ssize(valid_)), " validation windows"));
         const Calibration fitted = calibrate(engine_, model, samples_, valid_, recipe_.pool,
-                                             engine_.chunk(chunk_), runtime_);
+                                             engine_.beside_training(chunk_), runtime_);
         classifier.temperatures = fitted.temperatures;
         classifier.confidence = fitted.confidence;
         report_.valid = fitted.window;

@@ -289,18 +289,17 @@ class EmbedRun {
             }
             return span(source.tag);
         };
-        const std::int64_t chunk = engine_.chunk(options_.reading.chunk);
+        const CallSize size = engine_.reading(model_.config(), options_.reading.chunk);
         if (options_.pool.how == Pool::none) {
-            HiddenLanes lanes(engine_, model_, chunk, options_.layer,
-                              [&](const HiddenRows& hidden) {
-                                  const RowSpan& of = span_at(hidden.source);
-                                  rows.take(hidden, of);
-                                  progress_.advance(hidden.count, of.name);
-                              });
+            HiddenLanes lanes(engine_, model_, size, options_.layer, [&](const HiddenRows& hidden) {
+                const RowSpan& of = span_at(hidden.source);
+                rows.take(hidden, of);
+                progress_.advance(hidden.count, of.name);
+            });
             read_through(feed, strand == last_strand(), span_of, lanes);
         } else {
             PooledLanes lanes(
-                engine_, model_, tokenizer_, chunk, options_.layer, pool_mode(options_.pool),
+                engine_, model_, tokenizer_, size, options_.layer, pool_mode(options_.pool),
                 [&](const TaggedPiece& source, io::Interval positions) {
                     const RowSpan& of = span_at(source);
                     const PooledStretch stretch = rows.stretch(of, positions);
@@ -434,8 +433,8 @@ EmbedReport embed(const EmbedOptions& options, const Runtime& runtime) {
         choose_tokenizer(model, options.model, options.reading.tokenizer);
     EmbedReport report;
     report.context = choose_context(model, options.reading, runtime.observer);
-    const io::WindowOptions windows =
-        window_options(options.reading, report.context, engine.chunk(options.reading.chunk));
+    const io::WindowOptions windows = window_options(
+        options.reading, report.context, engine.reading(config, options.reading.chunk).chunk);
     EmbedPlan plan = plan_embedding(options, config.d_model, windows, runtime.observer);
     report.dim = plan.dim;
     MAMBASE_REQUIRE(options.channel.value_or(0) < plan.dim, ErrorCode::usage,

@@ -160,8 +160,7 @@ std::string describe(const EmbedPlan& plan,
     if (plan.waiting > 0) {
         text += concat("under TMPDIR: ", format_bytes(plan.waiting), "\n");
     }
-    return text + forward_plan(engine, model, tokenizer, engine.chunk(options.reading.chunk),
-                               plan.computed);
+    return text + forward_plan(engine, model, tokenizer, options.reading.chunk, plan.computed);
 }
 
 }  // namespace mambase::pipelines

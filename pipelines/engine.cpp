@@ -3,10 +3,16 @@
 #include "base/checked_math.hpp"
 #include "base/text.hpp"
 #include "kernels/ops/op_table.hpp"
+#include "model/memory_plan.hpp"
 
 namespace mambase::pipelines {
 
 namespace {
+
+constexpr std::int64_t kHostRows = 8192;
+constexpr std::int64_t kMostRows = std::int64_t{1} << 20;
+constexpr std::int64_t kFewestRows = std::int64_t{1} << 14;
+constexpr std::int64_t kRowsBesideTraining = std::int64_t{1} << 18;
 
 std::unique_ptr<DeviceQueue> open(Device device) {
     return device.kind == Device::Kind::cpu ? nullptr : ops::open_device(device);
@@ -17,6 +23,7 @@ std::unique_ptr<DeviceQueue> open(Device device) {
 Engine::Engine(const Runtime& runtime)
     : observer_(runtime.observer),
       device_(open(runtime.device)),
+      free_bytes_(device_ ? device_->free_bytes() : 0),
       pool_(runtime.threads),
       step_(device_ ? device_->memory() : host_allocator()),
       host_(device_ ? device_->host_memory() : host_allocator()),
@@ -43,10 +50,27 @@ std::int64_t Engine::run_tile() const noexcept {
 }
 
 std::int64_t Engine::chunk(std::int64_t asked) const {
-    if (!on_gpu()) {
-        return asked > 0 ? asked : rows_together();
+    return on_gpu() ? round_up(asked, context_.table.gradient_tile) : asked;
+}
+
+CallSize Engine::reading(const model::ModelConfig& config, std::int64_t asked) const {
+    const auto bytes = [&](std::int64_t rows) {
+        return model::plan(context_.table, config, 1, rows, rows, model::RunMode::forward,
+                           context_.activations)
+            .step_bytes;
+    };
+    std::int64_t rows = kHostRows;
+    if (on_gpu()) {
+        rows = kMostRows;
+        while (rows > kFewestRows && bytes(rows) > free_bytes_ / 4) {
+            rows /= 2;
+        }
     }
-    return asked > 0 ? round_up(asked, context_.table.gradient_tile) : rows_together();
+    return {asked > 0 ? chunk(asked) : rows, rows};
+}
+
+CallSize Engine::beside_training(std::int64_t asked) const {
+    return {chunk(asked), on_gpu() ? kRowsBesideTraining : kHostRows};
 }
 
 }  // namespace mambase::pipelines

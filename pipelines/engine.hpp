@@ -5,12 +5,19 @@
 #include "kernels/ops/context.hpp"
 #include "kernels/tensor/buffer.hpp"
 #include "kernels/tensor/device_queue.hpp"
+#include "model/config.hpp"
 #include "pipelines/runtime.hpp"
 
 #include <cstdint>
 #include <memory>
 
 namespace mambase::pipelines {
+
+/// Positions of a call of the model.
+struct CallSize {
+    std::int64_t chunk = 0;  // of a lane
+    std::int64_t rows = 0;   // of all lanes, as long as one lane's chunk is below
+};
 
 /// One per run; used by one thread at a time, which it sets to flush denormals.
 class Engine {
@@ -23,6 +30,7 @@ class Engine {
     /// Tells the observer how much memory of the device was held at most.
     ~Engine();
 
+    bool on_gpu() const noexcept { return device_ != nullptr; }
     /// Where weights, states and what else outlives a chunk are.
     DeviceQueue& queue() noexcept { return context_.queue; }
     ThreadPool& pool() noexcept { return pool_; }
@@ -31,11 +39,14 @@ class Engine {
     StepMemory& host() noexcept { return context_.host; }
     ops::Context& context() noexcept { return context_; }
 
-    /// Positions of a lane at once: what is asked for (0: as suits the device), rounded up to what
-    /// the backend cuts by, so that where a chunk ends changes no result.
+    /// Positions of a lane at once: what is asked for, rounded up to what the backend cuts by, so
+    /// that where a chunk ends changes no result.
     std::int64_t chunk(std::int64_t asked) const;
-    /// Positions of all lanes of one call, as long as one lane's chunk is below.
-    std::int64_t rows_together() const noexcept { return on_gpu() ? 1 << 18 : 8192; }
+    /// What reading takes at once, with the chunk that is asked for (0: as suits the device). A GPU
+    /// is full at 2^20 positions; fewer where those would take more than a quarter of its memory.
+    CallSize reading(const model::ModelConfig& config, std::int64_t asked) const;
+    /// What validation takes at once in a run that trains with that chunk: less than a step holds.
+    CallSize beside_training(std::int64_t asked) const;
     /// Most lanes that step side by side, one position a call.
     std::int64_t most_lanes() const noexcept { return on_gpu() ? 4096 : 64; }
     /// How windows may share a lane: ops::OpTable::run_tile.
@@ -44,10 +55,9 @@ class Engine {
     std::int64_t training_rows() const noexcept { return on_gpu() ? 1 << 17 : 8192; }
 
   private:
-    bool on_gpu() const noexcept { return device_ != nullptr; }
-
     const Observer& observer_;
     std::unique_ptr<DeviceQueue> device_;  // null: the host
+    std::int64_t free_bytes_;              // of the device, before anything was taken
     ThreadPool pool_;
     StepMemory step_;
     StepMemory host_;

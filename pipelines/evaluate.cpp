@@ -56,7 +56,7 @@ std::string plan_text(Engine& engine,
                   : work.by_parts()     ? " parts"
                                         : " records",
                   "\n", "context: ", names, "\n",
-                  forward_plan(engine, model, tokenizer, engine.chunk(options.chunk), computed));
+                  forward_plan(engine, model, tokenizer, options.chunk, computed));
 }
 
 void fit_baseline(std::optional<MarkovBaseline>& baseline,
@@ -145,14 +145,14 @@ class EvaluateRun {
 
   private:
     void pass(std::int64_t context, BlockSums::Sinks sinks) {
-        const std::int64_t chunk = engine_.chunk(options_.reading.chunk);
-        const io::WindowOptions windows = window_options(options_.reading, context, chunk);
+        const CallSize size = engine_.reading(model_.config(), options_.reading.chunk);
+        const io::WindowOptions windows = window_options(options_.reading, context, size.chunk);
         if (baseline_) {
             baseline_->start(grid_);
             sinks.markov = [this] { return baseline_->next_block(); };
         }
         BlockSums sums(grid_, options_.by, work_.regions, std::move(sinks));
-        LossLanes lanes(engine_, model_, tokenizer_, chunk, [&](const LossRows& rows) {
+        LossLanes lanes(engine_, model_, tokenizer_, size, [&](const LossRows& rows) {
             sums.take(rows);
             progress_.advance(rows.count, *rows.source.piece.name);
         });

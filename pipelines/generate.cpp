@@ -365,7 +365,7 @@ GenerateReport generate(const GenerateOptions& options, const Runtime& runtime) 
 
     const std::int64_t context = model.context_or_default();
     bool past_context = false;
-    Prompts prompts(reader, tokenizer, options, engine.chunk(0), runtime);
+    Prompts prompts(reader, tokenizer, options, engine.reading(model.config(), 0).chunk, runtime);
     io::FastaSink out(options.output, runtime.threads);
     Progress progress(runtime.observer,
                       options.prompt_file.empty() ? checked_mul(options.count, options.length) : 0);

@@ -46,27 +46,40 @@ LanePlace LanePacking::add(std::int64_t window) {
     return place;
 }
 
-Lanes::Lanes(Engine& engine, const model::Model& model, std::int64_t chunk, Compute compute)
+Lanes::Call::Call(Engine& engine)
+    : device_memory(engine.queue().memory()),
+      host_memory(engine.queue().host_memory()),
+      device(engine.on_gpu() ? device_memory : host_memory) {}
+
+Lanes::Lanes(Engine& engine, const model::Model& model, CallSize size, Ask ask)
     : engine_(engine),
       model_(model),
-      chunk_(chunk),
-      compute_(std::move(compute)),
-      packing_(engine.run_tile()) {}
+      size_(size),
+      ask_(std::move(ask)),
+      packing_(engine.run_tile()),
+      calls_{Call(engine), Call(engine)} {}
+
+Lanes::~Lanes() {
+    try {  // after an error copies may still be on their way
+        engine_.queue().wait();
+    } catch (...) {  // the device has failed, and has said so
+    }
+}
 
 void Lanes::add(TaggedPiece piece) {
     const std::int64_t length = length_of(piece.piece);
     if (length == 0) {
         return;
     }
-    if (!piece.piece.first || !piece.piece.last || length > chunk_) {
-        flush();
-        run_alone(piece);
+    if (!piece.piece.first || !piece.piece.last || length > size_.chunk) {
+        run_pending();
+        run_alone(std::move(piece));
         return;
     }
     LanePacking packing = packing_;
     LanePlace place = packing.add(length);
-    if (packing.rows() > engine_.rows_together() || packing.is_wasteful()) {
-        flush();
+    if (packing.rows() > size_.rows || packing.is_wasteful()) {
+        run_pending();
         packing = packing_;
         place = packing.add(length);
     }
@@ -76,97 +89,163 @@ void Lanes::add(TaggedPiece piece) {
 }
 
 void Lanes::flush() {
+    run_pending();
+    take_results();
+}
+
+void Lanes::run_pending() {
     if (pending_.empty()) {
         return;
     }
-    std::vector<LaneSlice> slices;
-    slices.reserve(pending_.size());
-    for (std::size_t i = 0; i < pending_.size(); ++i) {
-        slices.push_back({&pending_[i], 0, length_of(pending_[i].piece), places_[i]});
+    Call& call = free_call();
+    call.pieces = std::make_shared<const Pieces>(std::exchange(pending_, {}));
+    for (std::size_t i = 0; i < call.pieces->size(); ++i) {
+        const TaggedPiece& piece = (*call.pieces)[i];
+        call.slices.push_back({&piece, 0, length_of(piece.piece), places_[i]});
     }
-    if (lanes_ && lanes_->lanes() == packing_.lanes()) {
-        lanes_->reset();
+    if (call.lanes && call.lanes->lanes() == packing_.lanes()) {
+        call.lanes->reset();
     } else {
-        lanes_.emplace(model_.config(), packing_.lanes(), engine_.queue());
+        call.lanes.emplace(model_.config(), packing_.lanes(), engine_.queue());
     }
-    call(slices, packing_.length(), *lanes_);
-    pending_.clear();
+    call.bank = &*call.lanes;
+    const std::int64_t length = packing_.length();
     places_.clear();
     packing_ = LanePacking(engine_.run_tile());
+    ask(call, length);
 }
 
-void Lanes::run_alone(const TaggedPiece& piece) {
+void Lanes::run_alone(TaggedPiece piece) {
     if (!carried_) {
         carried_.emplace(model_.config(), 1, engine_.queue());
     }
     if (piece.piece.first) {
+        take_results();  // an error tells of the states that are about to go
         carried_->reset();
     }
-    const std::int64_t length = length_of(piece.piece);
-    for (std::int64_t offset = 0; offset < length; offset += chunk_) {
-        const LaneSlice slice{&piece, offset, std::min(chunk_, length - offset), {}};
-        call({&slice, 1}, slice.count, *carried_);
+    const auto pieces = std::make_shared<const Pieces>(1, std::move(piece));
+    const std::int64_t length = length_of(pieces->front().piece);
+    for (std::int64_t offset = 0; offset < length; offset += size_.chunk) {
+        Call& call = free_call();
+        call.pieces = pieces;
+        call.slices.push_back(
+            {&pieces->front(), offset, std::min(size_.chunk, length - offset), {}});
+        call.bank = &*carried_;
+        ask(call, call.slices.front().count);
     }
 }
 
-void Lanes::call(std::span<const LaneSlice> slices, std::int64_t length, model::StateBank& bank) {
-    const std::int64_t lanes = bank.lanes();
-    const StepMemory::Scope device_scope(engine_.step());
-    const StepMemory::Scope host_scope(engine_.host());
-    const bool shared = static_cast<std::int64_t>(slices.size()) > lanes;
-    const TensorView ids = engine_.host().take(DType::u8, {lanes, length});
-    const TensorView segment = engine_.host().take(DType::i32, {lanes, shared ? length : 0});
-    const TensorView valid = engine_.host().take(DType::i64, {lanes});
+Lanes::Call& Lanes::free_call() {
+    Call& call = asked_ == &calls_[0] ? calls_[1] : calls_[0];
+    call.slices.clear();
+    return call;
+}
+
+void Lanes::ask(Call& call, std::int64_t length) {
+    ops::Context& context = engine_.context();
+    call.device_scope.emplace(call.device);
+    call.host_scope.emplace(call.host_memory);
+    const StepMemory::Scope scope(context.step);
+    const model::Chunk chunk = stage(call, length);
+    call.take = ask_({chunk, *call.bank, call.slices, call.device, call.host_memory});
+    const TensorView sum = call.device.take(DType::f64, {1});
+    call.bank->ask_sum(context, sum);
+    call.state_sum = ops::fetched(context, sum, call.host_memory);
+    call.done = context.queue.fence();
+    Call* const before = std::exchange(asked_, &call);
+    if (before != nullptr) {
+        take_results(*before);
+    }
+    if (!call.done) {
+        take_results();
+    }
+}
+
+model::Chunk Lanes::stage(Call& call, std::int64_t length) {
+    ops::Context& context = engine_.context();
+    StepMemory& host = call.host_memory;
+    const std::int64_t lanes = call.bank->lanes();
+    const bool shared = std::ssize(call.slices) > lanes;
+    const TensorView ids = host.take(DType::u8, {lanes, length});
+    const TensorView segment = host.take(DType::i32, {lanes, shared ? length : 0});
+    const TensorView valid = host.take(DType::i64, {lanes});
     const auto id = ids.as<std::uint8_t, 2>();
     const auto segments = segment.as<std::int32_t, 2>();
     const auto ends = valid.as<std::int64_t, 1>();
     // Positions between two windows are a segment of their own that nobody asks for.
     std::fill_n(&id(0), ids.count(), std::uint8_t{0});
     std::fill_n(static_cast<std::int32_t*>(segment.data()), segment.count(), -1);
-    for (const LaneSlice& slice : slices) {
+    for (const LaneSlice& slice : call.slices) {
         const auto [lane, at] = slice.place;
         const std::uint8_t* codes = slice.source->piece.codes.data() + slice.offset;
         std::transform(codes, codes + slice.count, &id(lane, at),
                        [](std::uint8_t code) { return static_cast<std::uint8_t>(code & kIdBits); });
         if (shared) {
-            const auto number = static_cast<std::int32_t>(&slice - slices.data());
+            const auto number = static_cast<std::int32_t>(&slice - call.slices.data());
             std::fill_n(&segments(lane, at), slice.count, number);
         }
         ends(lane) = at + slice.count;
     }
-    ops::Context& context = engine_.context();
-    compute_({.ids = ops::on_device(context, ids),
-              .valid = ops::on_device(context, valid),
-              .segment = shared ? ops::on_device(context, segment) : ConstTensorView()},
-             bank, slices);
+    return {.ids = ops::on_device(context, ids),
+            .valid = ops::on_device(context, valid),
+            .segment = shared ? ops::on_device(context, segment) : ConstTensorView(),
+            .check_states = false};
+}
+
+void Lanes::take_results() {
+    if (asked_ != nullptr) {
+        take_results(*asked_);
+        asked_ = nullptr;
+    }
+}
+
+void Lanes::take_results(Call& call) {
+    if (call.done) {
+        call.done->wait();
+    }
+    call.bank->require_finite(engine_.context(),
+                              *static_cast<const double*>(call.state_sum.data()));
+    call.take();
+    call.take = nullptr;
+    call.pieces.reset();
+    call.host_scope.reset();
+    call.device_scope.reset();
 }
 
 namespace {
 
-void compute_hidden(Engine& engine,
-                    const model::Model& model,
-                    std::int64_t layer,
-                    const HiddenLanes::Sink& sink,
-                    const model::Chunk& chunk,
-                    model::StateBank& bank,
-                    std::span<const LaneSlice> slices) {
-    const StepMemory::Scope device_scope(engine.step());
-    const StepMemory::Scope host_scope(engine.host());
-    const TensorView hidden = engine.step().take(
-        DType::f32, {chunk.ids.extent(0), chunk.ids.extent(1), model.config().d_model});
-    model::forward_hidden(engine.context(), model, chunk, bank, layer, hidden);
-    const auto rows = ops::on_host(engine.context(), hidden).as<const float, 3>();
-    for (const LaneSlice& slice : slices) {
-        const io::WindowPiece& piece = slice.source->piece;
-        const std::int64_t start = piece.begin + slice.offset;
-        const std::int64_t begin = std::max(piece.score_begin, start);
-        const std::int64_t end = std::min(piece.score_end, start + slice.count);
-        if (begin < end) {
-            sink({*slice.source, begin, end - begin,
-                  &rows(slice.place.lane, slice.place.at + begin - start),
-                  piece.codes.data() + (begin - piece.begin)});
+/// Of the hidden states of a call, on the host.
+constexpr std::int64_t kHiddenBytes = std::int64_t{256} << 20;
+
+CallSize within_host(const Engine& engine, const model::Model& model, CallSize size) {
+    const std::int64_t rows = kHiddenBytes / (model.config().d_model * size_of(DType::f32));
+    const std::int64_t most = engine.chunk(std::max<std::int64_t>(rows, 1));
+    return {std::min(size.chunk, most), std::min(size.rows, most)};
+}
+
+Lanes::Take ask_hidden(Engine& engine,
+                       const model::Model& model,
+                       std::int64_t layer,
+                       const HiddenLanes::Sink& sink,
+                       const LaneCall& call) {
+    const ConstTensorView ids = call.chunk.ids;
+    const TensorView hidden =
+        call.device.take(DType::f32, {ids.extent(0), ids.extent(1), model.config().d_model});
+    model::forward_hidden(engine.context(), model, call.chunk, call.bank, layer, hidden);
+    const auto rows = ops::fetched(engine.context(), hidden, call.host).as<const float, 3>();
+    return [&sink, rows, slices = call.slices] {
+        for (const LaneSlice& slice : slices) {
+            const io::WindowPiece& piece = slice.source->piece;
+            const std::int64_t start = piece.begin + slice.offset;
+            const std::int64_t begin = std::max(piece.score_begin, start);
+            const std::int64_t end = std::min(piece.score_end, start + slice.count);
+            if (begin < end) {
+                sink({*slice.source, begin, end - begin,
+                      &rows(slice.place.lane, slice.place.at + begin - start),
+                      piece.codes.data() + (begin - piece.begin)});
+            }
         }
-    }
+    };
 }
 
 /// What one call of LossLanes scores, [B,T] each, on the host.
@@ -212,69 +291,65 @@ void fill_targets(std::span<const LaneSlice> slices,
     }
 }
 
-void compute_losses(Engine& engine,
-                    const model::Model& model,
-                    const io::Tokenizer& tokenizer,
-                    bool with_logits,
-                    const LossLanes::Sink& sink,
-                    const model::Chunk& chunk,
-                    model::StateBank& bank,
-                    std::span<const LaneSlice> slices) {
-    const std::int64_t batch = chunk.ids.extent(0);
-    const std::int64_t length = chunk.ids.extent(1);
+Lanes::Take ask_losses(Engine& engine,
+                       const model::Model& model,
+                       const io::Tokenizer& tokenizer,
+                       bool with_logits,
+                       const LossLanes::Sink& sink,
+                       const LaneCall& call) {
+    const std::int64_t batch = call.chunk.ids.extent(0);
+    const std::int64_t length = call.chunk.ids.extent(1);
     ops::Context& context = engine.context();
-    const StepMemory::Scope device_scope(engine.step());
-    const StepMemory::Scope host_scope(engine.host());
-    const Targets targets(engine.host(), batch, length);
-    fill_targets(slices, tokenizer, targets);
-    const std::array<std::uint8_t, 4> acgt = tokenizer.acgt();
-    const TensorView loss = engine.step().take(DType::f64, {batch, length});
-    const TensorView best = engine.step().take(DType::u8, {batch, length});
+    const Targets targets(call.host, batch, length);
+    fill_targets(call.slices, tokenizer, targets);
+    const TensorView acgt = call.host.take(DType::u8, {4});
+    const std::array<std::uint8_t, 4> bases = tokenizer.acgt();
+    std::copy(bases.begin(), bases.end(), static_cast<std::uint8_t*>(acgt.data()));
+    const TensorView loss = call.device.take(DType::f64, {batch, length});
+    const TensorView best = call.device.take(DType::u8, {batch, length});
     const TensorView logits =
-        with_logits ? engine.step().take(DType::f32, {batch, length, model.config().vocab_size})
+        with_logits ? call.device.take(DType::f32, {batch, length, model.config().vocab_size})
                     : TensorView();
-    model::forward_losses(
-        context, model, chunk, bank,
-        {.targets = ops::on_device(context, targets.ids),
-         .weight = ops::on_device(context, targets.weight),
-         .support = ops::on_device(context, ConstTensorView(acgt.data(), DType::u8, {4})),
-         .loss = loss,
-         .best = best,
-         .logits = logits});
-    const auto nats = ops::on_host(context, loss).as<const double, 2>();
-    const auto likeliest = ops::on_host(context, best).as<const std::uint8_t, 2>();
-    const auto scores =
-        (with_logits ? ops::on_host(context, logits) : ConstTensorView()).as<const float, 3>();
-    for (const LaneSlice& slice : slices) {
-        const io::Interval scored = scored_part(slice);
-        const std::int64_t lane = slice.place.lane;
-        const std::int64_t at = slice.place.at + scored.begin;
-        if (scored.size() > 0) {
-            sink({*slice.source, slice.source->piece.begin + slice.offset + 1 + scored.begin,
-                  scored.size(), &targets.codes.as<std::uint8_t, 2>()(lane, at),
-                  &targets.weight.as<float, 2>()(lane, at), &nats(lane, at), &likeliest(lane, at),
-                  scores ? &scores(lane, at) : nullptr});
+    model::forward_losses(context, model, call.chunk, call.bank,
+                          {.targets = ops::on_device(context, targets.ids),
+                           .weight = ops::on_device(context, targets.weight),
+                           .support = ops::on_device(context, acgt),
+                           .loss = loss,
+                           .best = best,
+                           .logits = logits});
+    const auto nats = ops::fetched(context, loss, call.host).as<const double, 2>();
+    const auto likeliest = ops::fetched(context, best, call.host).as<const std::uint8_t, 2>();
+    const auto scores = ops::fetched(context, logits, call.host).as<const float, 3>();
+    return [&sink, targets, nats, likeliest, scores, slices = call.slices] {
+        for (const LaneSlice& slice : slices) {
+            const io::Interval scored = scored_part(slice);
+            const std::int64_t lane = slice.place.lane;
+            const std::int64_t at = slice.place.at + scored.begin;
+            if (scored.size() > 0) {
+                sink({*slice.source, slice.source->piece.begin + slice.offset + 1 + scored.begin,
+                      scored.size(), &targets.codes.as<std::uint8_t, 2>()(lane, at),
+                      &targets.weight.as<float, 2>()(lane, at), &nats(lane, at),
+                      &likeliest(lane, at), scores ? &scores(lane, at) : nullptr});
+            }
         }
-    }
+    };
 }
 
 }  // namespace
 
 HiddenLanes::HiddenLanes(
-    Engine& engine, const model::Model& model, std::int64_t chunk, std::int64_t layer, Sink sink)
+    Engine& engine, const model::Model& model, CallSize size, std::int64_t layer, Sink sink)
     : lanes_(engine,
              model,
-             chunk,
-             [&engine, &model, layer, sink = std::move(sink)](const model::Chunk& piece,
-                                                              model::StateBank& bank,
-                                                              std::span<const LaneSlice> slices) {
-                 compute_hidden(engine, model, layer, sink, piece, bank, slices);
+             within_host(engine, model, size),
+             [&engine, &model, layer, sink = std::move(sink)](const LaneCall& call) {
+                 return ask_hidden(engine, model, layer, sink, call);
              }) {}
 
 PooledLanes::PooledLanes(Engine& engine,
                          const model::Model& model,
                          const io::Tokenizer& tokenizer,
-                         std::int64_t chunk,
+                         CallSize size,
                          std::int64_t layer,
                          ops::PoolMode mode,
                          RowOf row_of,
@@ -286,21 +361,22 @@ PooledLanes::PooledLanes(Engine& engine,
       mode_(mode),
       row_of_(std::move(row_of)),
       sink_(std::move(sink)),
-      open_sum_(static_cast<std::size_t>(model.config().d_model)),
-      lanes_(engine,
-             model,
-             chunk,
-             [this](const model::Chunk& piece,
-                    model::StateBank& bank,
-                    std::span<const LaneSlice> slices) { compute(piece, bank, slices); }) {}
+      open_sum_(engine.queue().memory(), DType::f64, {1, 1, model.config().d_model}, "open row"),
+      open_count_(engine.queue().memory(), DType::i64, {1, 1}, "open row's count"),
+      lanes_(engine, model, size, [this](const LaneCall& call) { return ask(call); }) {}
 
 void PooledLanes::flush() {
     lanes_.flush();
-    if (open_count_ > 0) {
-        sink_(rows_.back(), open_sum_.data(), open_count_);
+    if (!rows_.empty()) {
+        ops::Context& context = engine_.context();
+        const StepMemory::Scope scope(engine_.host());
+        const auto sum = ops::on_host(context, open_sum_.view()).as<const double, 3>();
+        const auto count = ops::on_host(context, open_count_.view()).as<const std::int64_t, 2>();
+        if (count(0, 0) > 0) {
+            sink_(rows_.back(), &sum(0, 0), count(0, 0));
+        }
     }
     rows_.clear();
-    open_count_ = 0;
 }
 
 void PooledLanes::group_positions(std::span<const LaneSlice> slices,
@@ -326,57 +402,57 @@ void PooledLanes::group_positions(std::span<const LaneSlice> slices,
     }
 }
 
-void PooledLanes::compute(const model::Chunk& chunk,
-                          model::StateBank& bank,
-                          std::span<const LaneSlice> slices) {
+Lanes::Take PooledLanes::ask(const LaneCall& call) {
     ops::Context& context = engine_.context();
-    const StepMemory::Scope device_scope(engine_.step());
-    const StepMemory::Scope host_scope(engine_.host());
-    const TensorView group = engine_.host().take(DType::i32, chunk.ids.shape());
+    DeviceQueue& queue = engine_.queue();
+    const bool goes_on = !rows_.empty();
+    const TensorView group = call.host.take(DType::i32, call.chunk.ids.shape());
     std::fill_n(static_cast<std::int32_t*>(group.data()), group.count(), -1);
-    group_positions(slices, group.as<std::int32_t, 2>());
-    const std::int64_t width = model_.config().d_model;
+    group_positions(call.slices, group.as<std::int32_t, 2>());
     const auto groups = static_cast<std::int64_t>(std::max<std::size_t>(rows_.size(), 1));
-    const TensorView sum = engine_.step().take(DType::f64, {1, groups, width});
-    const TensorView count = engine_.step().take(DType::i64, {1, groups});
-    zero(engine_.queue(), sum);
-    zero(engine_.queue(), count);
-    if (open_count_ > 0) {
-        const auto first = [](TensorView view) { return view.slice(1, 0, 1); };
-        copy(engine_.queue(), ConstTensorView(open_sum_.data(), DType::f64, {1, 1, width}),
-             first(sum));
-        copy(engine_.queue(), ConstTensorView(&open_count_, DType::i64, {1, 1}), first(count));
+    const TensorView sum = call.device.take(DType::f64, {1, groups, model_.config().d_model});
+    const TensorView count = call.device.take(DType::i64, {1, groups});
+    const auto one = [](auto view, std::int64_t i) { return view.slice(1, i, i + 1); };
+    zero(queue, sum);
+    zero(queue, count);
+    if (goes_on) {
+        copy(queue, open_sum_.view(), one(sum, 0));
+        copy(queue, open_count_.view(), one(count, 0));
     }
     model::forward_pooled(
-        context, model_, chunk, bank, layer_,
+        context, model_, call.chunk, call.bank, layer_,
         {.group = ops::on_device(context, group), .mode = mode_, .sum = sum, .count = count});
-    const auto sums = ops::on_host(context, sum).as<const double, 3>();
-    const auto counts = ops::on_host(context, count).as<const std::int64_t, 2>();
-    for (std::int64_t i = 0; i + 1 < groups; ++i) {
-        if (counts(0, i) > 0) {
-            sink_(rows_[static_cast<std::size_t>(i)], &sums(0, i), counts(0, i));
-        }
+    copy(queue, one(sum, groups - 1), open_sum_.view());
+    copy(queue, one(count, groups - 1), open_count_.view());
+    const auto sums = ops::fetched(context, sum, call.host).as<const double, 3>();
+    const auto counts = ops::fetched(context, count, call.host).as<const std::int64_t, 2>();
+    std::vector<std::int64_t> done = rows_;
+    if (!rows_.empty()) {
+        done.pop_back();
+        rows_ = {rows_.back()};
     }
-    // The last one may go on in the next call.
-    std::copy_n(&sums(0, groups - 1), width, open_sum_.data());
-    open_count_ = counts(0, groups - 1);
-    rows_.erase(rows_.begin(), rows_.end() - std::min<std::ptrdiff_t>(std::ssize(rows_), 1));
+    return [this, sums, counts, done = std::move(done)] {
+        for (std::size_t i = 0; i < done.size(); ++i) {
+            const auto row = static_cast<std::int64_t>(i);
+            if (counts(0, row) > 0) {
+                sink_(done[i], &sums(0, row), counts(0, row));
+            }
+        }
+    };
 }
 
 LossLanes::LossLanes(Engine& engine,
                      const model::Model& model,
                      const io::Tokenizer& tokenizer,
-                     std::int64_t chunk,
+                     CallSize size,
                      Sink sink,
                      bool with_logits)
-    : lanes_(engine,
-             model,
-             chunk,
-             [&engine, &model, &tokenizer, with_logits, sink = std::move(sink)](
-                 const model::Chunk& piece,
-                 model::StateBank& bank,
-                 std::span<const LaneSlice> slices) {
-                 compute_losses(engine, model, tokenizer, with_logits, sink, piece, bank, slices);
-             }) {}
+    : lanes_(
+          engine,
+          model,
+          size,
+          [&engine, &model, &tokenizer, with_logits, sink = std::move(sink)](const LaneCall& call) {
+              return ask_losses(engine, model, tokenizer, with_logits, sink, call);
+          }) {}
 
 }  // namespace mambase::pipelines

@@ -2,7 +2,8 @@
 // apart by segment ids, long ones alone and chunk by chunk with the state carried.
 //
 // Each window is read from a reset state, and what comes out does not depend on what else was in
-// the call nor on the chunk.
+// the call nor on the chunk. On a device one call's results are taken while the next one is
+// computed.
 #pragma once
 
 #include "genomics_io/tokenizer.hpp"
@@ -13,8 +14,10 @@
 #include "model/state_bank.hpp"
 #include "pipelines/engine.hpp"
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -67,35 +70,76 @@ class LanePacking {
     std::int64_t end_ = 0;  // of the last window in its lane
 };
 
+/// What a call of the model asks for, and where its results go.
+struct LaneCall {
+    const model::Chunk& chunk;  // the ids of the slices, on the engine's device
+    model::StateBank& bank;     // of its lanes
+    std::span<const LaneSlice> slices;
+    // Memory that lasts until the results have been taken, beside the engine's, which lasts until
+    // the call has been asked for. On the CPU the two are one.
+    StepMemory& device;
+    StepMemory& host;
+};
+
 /// Packs pieces into calls. Calls take slices in the order in which the pieces were added.
 class Lanes {
   public:
-    /// Computes one call: `chunk` holds the ids of the slices, on the engine's device, and `bank`
-    /// the states of its lanes.
-    using Compute = std::function<void(
-        const model::Chunk& chunk, model::StateBank& bank, std::span<const LaneSlice> slices)>;
+    /// What is left to do with a call once its results are there; the slices are there as well.
+    using Take = std::function<void()>;
+    /// Asks for one call (ops::fetched for what it is to give), without waiting.
+    using Ask = std::function<Take(const LaneCall& call)>;
 
-    /// `chunk`: positions of a lane at once, as Engine::chunk gives them.
-    Lanes(Engine& engine, const model::Model& model, std::int64_t chunk, Compute compute);
+    Lanes(Engine& engine, const model::Model& model, CallSize size, Ask ask);
+    Lanes(const Lanes&) = delete;
+    Lanes& operator=(const Lanes&) = delete;
+    ~Lanes();
 
-    /// Pieces of one window have to come one after the other. Computes when a call is full.
+    /// Pieces of one window have to come one after the other. Asks for a call when it is full, and
+    /// takes the results of the one before. Throws Error{format} where a state is no longer finite.
     void add(TaggedPiece piece);
-    /// Computes what is pending.
+    /// Computes what is pending and takes all results.
     void flush();
 
   private:
-    void run_alone(const TaggedPiece& piece);
-    void call(std::span<const LaneSlice> slices, std::int64_t length, model::StateBank& bank);
+    using Pieces = std::vector<TaggedPiece>;
+
+    /// A call that has been asked for, and its memory.
+    struct Call {
+        explicit Call(Engine& engine);
+
+        StepMemory device_memory;  // on the CPU all is in the host's
+        StepMemory host_memory;
+        StepMemory& device;
+        std::optional<StepMemory::Scope> device_scope;
+        std::optional<StepMemory::Scope> host_scope;
+        std::optional<model::StateBank> lanes;  // of windows side by side
+        std::shared_ptr<const Pieces> pieces;
+        std::vector<LaneSlice> slices;
+        model::StateBank* bank = nullptr;
+        ConstTensorView state_sum;
+        Take take;
+        std::unique_ptr<DeviceQueue::Fence> done;
+    };
+
+    void run_pending();
+    void run_alone(TaggedPiece piece);
+    /// `call` has its pieces, slices and bank.
+    void ask(Call& call, std::int64_t length);
+    model::Chunk stage(Call& call, std::int64_t length);
+    Call& free_call();
+    void take_results();
+    void take_results(Call& call);
 
     Engine& engine_;
     const model::Model& model_;
-    std::int64_t chunk_;
-    Compute compute_;
-    std::vector<TaggedPiece> pending_;
+    CallSize size_;
+    Ask ask_;
+    Pieces pending_;
     std::vector<LanePlace> places_;  // of what is pending
     LanePacking packing_;
     std::optional<model::StateBank> carried_;  // of the window that comes in pieces
-    std::optional<model::StateBank> lanes_;
+    std::array<Call, 2> calls_;
+    Call* asked_ = nullptr;  // whose results have not been taken
 };
 
 /// Rows of the residual stream at consecutive positions that count.
@@ -111,12 +155,10 @@ struct HiddenRows {
 class HiddenLanes {
   public:
     using Sink = std::function<void(const HiddenRows&)>;
-    /// `layer` as in model::forward_hidden.
-    HiddenLanes(Engine& engine,
-                const model::Model& model,
-                std::int64_t chunk,
-                std::int64_t layer,
-                Sink sink);
+    /// `layer` as in model::forward_hidden. Calls are no larger than the rows that a host has room
+    /// for, whatever is asked for.
+    HiddenLanes(
+        Engine& engine, const model::Model& model, CallSize size, std::int64_t layer, Sink sink);
     void add(TaggedPiece piece) { lanes_.add(std::move(piece)); }
     void flush() { lanes_.flush(); }
 
@@ -142,7 +184,7 @@ class PooledLanes {
     PooledLanes(Engine& engine,
                 const model::Model& model,
                 const io::Tokenizer& tokenizer,
-                std::int64_t chunk,
+                CallSize size,
                 std::int64_t layer,
                 ops::PoolMode mode,
                 RowOf row_of,
@@ -152,9 +194,7 @@ class PooledLanes {
     void flush();
 
   private:
-    void compute(const model::Chunk& chunk,
-                 model::StateBank& bank,
-                 std::span<const LaneSlice> slices);
+    Lanes::Take ask(const LaneCall& call);
     void group_positions(std::span<const LaneSlice> slices, const View<std::int32_t, 2>& group);
 
     Engine& engine_;
@@ -164,9 +204,11 @@ class PooledLanes {
     ops::PoolMode mode_;
     RowOf row_of_;
     Sink sink_;
-    std::vector<std::int64_t> rows_;  // of a call's groups; the first goes on from the call before
-    std::vector<double> open_sum_;    // of that
-    std::int64_t open_count_ = 0;
+    // Of a call's groups while it is asked for; afterwards the last of them, which may go on in the
+    // next call. What it has come to is on the device.
+    std::vector<std::int64_t> rows_;
+    Tensor open_sum_;    // [1,1,D] f64
+    Tensor open_count_;  // [1,1] i64
     Lanes lanes_;
 };
 
@@ -190,7 +232,7 @@ class LossLanes {
     LossLanes(Engine& engine,
               const model::Model& model,
               const io::Tokenizer& tokenizer,
-              std::int64_t chunk,
+              CallSize size,
               Sink sink,
               bool with_logits = false);
     void add(TaggedPiece piece) { lanes_.add(std::move(piece)); }

@@ -314,7 +314,7 @@ double Training::one_step() {
 void Training::evaluate() {
     const Stopwatch watch;
     const ValidationResult result =
-        validate_model(engine_, model(), store_, valid_, engine_.chunk(chunk_));
+        validate_model(engine_, model(), store_, valid_, engine_.beside_training(chunk_));
     metrics_->add(ValidMetrics{done(), result.nats, result.bases, watch.seconds()});
     const bool is_best = !state_.best || result.nats < state_.best->nats;
     if (is_best) {
@@ -366,8 +366,8 @@ model::Provenance Training::provenance(std::int64_t steps) const {
 /// False where a stop was asked for.
 bool Training::measure_context() {
     context_ = validate_context(engine_, model(), store_, split_.held_out, recipe_.context,
-                                recipe_.steps() * recipe_.bases_per_step(), engine_.chunk(chunk_),
-                                runtime_);
+                                recipe_.steps() * recipe_.bases_per_step(),
+                                engine_.beside_training(chunk_), runtime_);
     if (!context_) {
         return false;
     }

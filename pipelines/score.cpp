@@ -215,7 +215,7 @@ class ScoreRun {
             group.together ? 1 : std::ssize(group.spans),
             [&](std::int64_t i) { return group.make(i, strand); }, tokenizer_, windows_);
         LossLanes lanes(
-            engine_, model_, tokenizer_, engine_.chunk(options_.reading.chunk),
+            engine_, model_, tokenizer_, engine_.reading(model_.config(), options_.reading.chunk),
             [&](const LossRows& rows) {
                 sink(rows);
                 progress_.advance(rows.count, *rows.source.piece.name);
@@ -322,7 +322,8 @@ ScoreReport score(const ScoreOptions& options, const Runtime& runtime) {
     ScoreReport report;
     report.context = choose_context(model, options.reading, runtime.observer);
     const io::WindowOptions windows =
-        window_options(options.reading, report.context, engine.chunk(options.reading.chunk));
+        window_options(options.reading, report.context,
+                       engine.reading(model.config(), options.reading.chunk).chunk);
     const ScorePlan plan = plan_scores(options, windows, runtime.observer);
     if (options.dry_run) {
         report.plan = describe(plan, options, engine, model, tokenizer, report.context);

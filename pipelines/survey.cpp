@@ -69,13 +69,15 @@ std::string forward_plan(Engine& engine,
                          const io::Tokenizer& tokenizer,
                          std::int64_t chunk,
                          std::int64_t bases) {
-    const std::int64_t trial = std::min<std::int64_t>({chunk, bases, 4096});
+    const CallSize size = engine.reading(model.config(), chunk);
+    const std::int64_t trial = std::min({size.chunk, size.rows, bases});
+    const std::int64_t at_once = std::min(size.chunk, bases);
     const model::MemoryPlan memory =
-        model::plan(engine.context().table, model.config(), 1, std::min(chunk, bases),
-                    std::min(chunk, bases), model::RunMode::forward, engine.context().activations);
+        model::plan(engine.context().table, model.config(), 1, at_once, at_once,
+                    model::RunMode::forward, engine.context().activations);
     double seconds = 0.0;
     for (int run = 0; run < 2 && trial > 0; ++run) {  // the first also touches memory and tables
-        HiddenLanes lanes(engine, model, trial, model::kLastLayer, [](const HiddenRows&) {});
+        LossLanes lanes(engine, model, tokenizer, size, [](const LossRows&) {});
         TaggedPiece piece;
         piece.piece.codes.assign(static_cast<std::size_t>(trial), tokenizer.acgt().front());
         piece.piece.first = true;

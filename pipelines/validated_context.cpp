@@ -57,10 +57,10 @@ std::optional<std::vector<BlockLoss>> read_blocks(Engine& engine,
                                                   const io::TokenStore& store,
                                                   const std::vector<io::Region>& blocks,
                                                   std::int64_t context,
-                                                  std::int64_t chunk,
+                                                  CallSize size,
                                                   const Runtime& runtime) {
     std::vector<BlockLoss> out(blocks.size());
-    LossLanes lanes(engine, model, store.tokenizer(), chunk, [&out](const LossRows& rows) {
+    LossLanes lanes(engine, model, store.tokenizer(), size, [&out](const LossRows& rows) {
         BlockLoss& loss = out[static_cast<std::size_t>(rows.source.tag)];
         for (std::int64_t i = 0; i < rows.count; ++i) {
             loss.nats += rows.nats[i];
@@ -120,7 +120,7 @@ std::optional<ValidatedContext> validate_context(Engine& engine,
                                                  const std::vector<io::Region>& held_out,
                                                  std::int64_t context,
                                                  std::int64_t trained_bases,
-                                                 std::int64_t chunk,
+                                                 CallSize size,
                                                  const Runtime& runtime) {
     constexpr std::int64_t longest = std::end(kMultiples)[-1];
     const std::int64_t affordable = trained_bases / 10;
@@ -134,9 +134,9 @@ std::optional<ValidatedContext> validate_context(Engine& engine,
             break;
         }
         const auto blocks = thin_out(find_blocks(store, held_out, context, longer), most);
-        const auto first = read_blocks(engine, model, store, blocks, context, chunk, runtime);
+        const auto first = read_blocks(engine, model, store, blocks, context, size, runtime);
         const auto losses =
-            first ? read_blocks(engine, model, store, blocks, longer, chunk, runtime) : first;
+            first ? read_blocks(engine, model, store, blocks, longer, size, runtime) : first;
         if (!losses) {
             return std::nullopt;
         }

@@ -45,7 +45,7 @@ std::optional<ValidatedContext> validate_context(Engine& engine,
                                                  const std::vector<io::Region>& held_out,
                                                  std::int64_t context,
                                                  std::int64_t trained_bases,
-                                                 std::int64_t chunk,
+                                                 CallSize size,
                                                  const Runtime& runtime);
 
 }  // namespace mambase::pipelines

@@ -25,10 +25,10 @@ ValidationResult validate_model(Engine& engine,
                                 const model::Model& model,
                                 const io::TokenStore& store,
                                 const std::vector<io::Region>& windows,
-                                std::int64_t chunk) {
+                                CallSize size) {
     ValidationResult result;
     double sum = 0.0;
-    LossLanes lanes(engine, model, store.tokenizer(), chunk, [&](const LossRows& rows) {
+    LossLanes lanes(engine, model, store.tokenizer(), size, [&](const LossRows& rows) {
         for (std::int64_t i = 0; i < rows.count; ++i) {
             sum += rows.nats[i];
             result.bases += rows.scored[i] != 0.0F ? 1 : 0;

@@ -30,6 +30,6 @@ ValidationResult validate_model(Engine& engine,
                                 const model::Model& model,
                                 const io::TokenStore& store,
                                 const std::vector<io::Region>& windows,
-                                std::int64_t chunk);
+                                CallSize size);
 
 }  // namespace mambase::pipelines

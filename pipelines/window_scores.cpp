@@ -16,20 +16,15 @@ WindowScores::WindowScores(Engine& engine,
                            const model::Model& model,
                            const io::Tokenizer& tokenizer,
                            model::HeadPool pool,
-                           std::int64_t chunk,
+                           CallSize size,
                            Sink sink)
     : engine_(engine),
       model_(model),
       tokenizer_(tokenizer),
       pool_(pool),
       sink_(std::move(sink)),
-      lanes_(engine,
-             model,
-             chunk,
-             [this](const model::Chunk& ids,
-                    model::StateBank& bank,
-                    std::span<const LaneSlice> slices) { compute(ids, bank, slices); }),
-      scores_(static_cast<std::size_t>(model.config().n_classes)) {}
+      scores_(static_cast<std::size_t>(model.config().n_classes)),
+      lanes_(engine, model, size, [this](const LaneCall& call) { return ask(call); }) {}
 
 void WindowScores::add(std::int64_t tag, std::span<const std::uint8_t> codes) {
     add_strand(tag, io::Strand::forward, {codes.begin(), codes.end()});
@@ -52,13 +47,10 @@ void WindowScores::add_strand(std::int64_t tag,
 }
 
 /// Windows of a call begin and end with it, or there is one, in slices.
-void WindowScores::compute(const model::Chunk& chunk,
-                           model::StateBank& bank,
-                           std::span<const LaneSlice> slices) {
+Lanes::Take WindowScores::ask(const LaneCall& call) {
     ops::Context& context = engine_.context();
-    const StepMemory::Scope device_scope(engine_.step());
-    const StepMemory::Scope host_scope(engine_.host());
-    const TensorView window = engine_.host().take(DType::i32, chunk.ids.shape());
+    const std::span<const LaneSlice> slices = call.slices;
+    const TensorView window = call.host.take(DType::i32, call.chunk.ids.shape());
     const auto windows = window.as<std::int32_t, 2>();
     std::fill_n(&windows(0), window.count(), std::int32_t{-1});
     for (const LaneSlice& slice : slices) {
@@ -77,22 +69,23 @@ void WindowScores::compute(const model::Chunk& chunk,
         zero(engine_.queue(), sum_.view());
         zero(engine_.queue(), count_.view());
     }
-    model::forward_pooled(context, model_, chunk, bank, model::kLastLayer,
+    model::forward_pooled(context, model_, call.chunk, call.bank, model::kLastLayer,
                           {.group = ops::on_device(context, window),
                            .mode = model::pool_mode(pool_),
                            .sum = sum_.view(),
                            .count = count_.view()});
     const LaneSlice& first = slices.front();
     if (first.offset + first.count < static_cast<std::int64_t>(first.source->piece.codes.size())) {
-        return;
+        return [] {};
     }
-    const TensorView logits =
-        engine_.step().take(DType::f32, {1, count, model_.config().n_classes});
+    const TensorView logits = call.device.take(DType::f32, {1, count, model_.config().n_classes});
     model::class_logits(context, model_, {sum_.view(), count_.view()}, pool_, logits);
-    const auto rows = ops::on_host(context, logits).as<const float, 3>();
-    for (std::int64_t i = 0; i < count; ++i) {
-        take(*slices[static_cast<std::size_t>(i)].source, &rows(0, i));
-    }
+    const auto rows = ops::fetched(context, logits, call.host).as<const float, 3>();
+    return [this, rows, slices] {
+        for (std::size_t i = 0; i < slices.size(); ++i) {
+            take(*slices[i].source, &rows(0, static_cast<std::int64_t>(i)));
+        }
+    };
 }
 
 void WindowScores::take(const TaggedPiece& piece, const float* logits) {
@@ -111,10 +104,10 @@ ScoredSet score_windows(Engine& engine,
                         const std::vector<LabelledWindow>& windows,
                         std::int64_t bases,
                         model::HeadPool pool,
-                        std::int64_t chunk,
+                        CallSize size,
                         const Runtime& runtime) {
     ScoredSet out{model.config().n_classes, {}, {}};
-    WindowScores scores(engine, model, samples.tokenizer(), pool, chunk,
+    WindowScores scores(engine, model, samples.tokenizer(), pool, size,
                         [&](std::int64_t label, std::span<const double> row) {
                             out.add(label, row);
                             runtime.throw_if_stopped();

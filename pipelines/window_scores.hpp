@@ -28,13 +28,12 @@ class WindowScores {
     /// have the same bits.
     using Sink = std::function<void(std::int64_t tag, std::span<const double> scores)>;
 
-    /// `chunk`: positions of a window at once, as Engine::chunk gives them. What is referred to has
-    /// to outlive this.
+    /// What is referred to has to outlive this.
     WindowScores(Engine& engine,
                  const model::Model& model,
                  const io::Tokenizer& tokenizer,
                  model::HeadPool pool,
-                 std::int64_t chunk,
+                 CallSize size,
                  Sink sink);
 
     /// A window with at least one A, C, G or T. Scores come in the order of adding, when a call of
@@ -44,9 +43,7 @@ class WindowScores {
     void flush() { lanes_.flush(); }
 
   private:
-    void compute(const model::Chunk& chunk,
-                 model::StateBank& bank,
-                 std::span<const LaneSlice> slices);
+    Lanes::Take ask(const LaneCall& call);
     void take(const TaggedPiece& piece, const float* logits);
     void add_strand(std::int64_t tag, io::Strand strand, std::vector<std::uint8_t> codes);
 
@@ -55,10 +52,10 @@ class WindowScores {
     const io::Tokenizer& tokenizer_;
     model::HeadPool pool_;
     Sink sink_;
-    Lanes lanes_;
     Tensor sum_;                  // [1,G,D] of the windows being read
     Tensor count_;                // [1,G]
     std::vector<double> scores_;  // of the forward strand, until the reverse comes
+    Lanes lanes_;
 };
 
 /// The scores of the first `bases` bases of each window, in order; without those of no A, C, G or T
@@ -69,7 +66,7 @@ ScoredSet score_windows(Engine& engine,
                         const std::vector<LabelledWindow>& windows,
                         std::int64_t bases,
                         model::HeadPool pool,
-                        std::int64_t chunk,
+                        CallSize size,
                         const Runtime& runtime);
 
 }  // namespace mambase::pipelines

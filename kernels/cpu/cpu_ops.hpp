@@ -53,6 +53,7 @@ void cross_entropy_backward(ops::Context& context, const ops::CrossEntropyGrad& 
 void embedding_forward(ops::Context& context, const ops::Embedding& op);
 void embedding_backward(ops::Context& context, const ops::EmbeddingGrad& op);
 void pool_forward(ops::Context& context, const ops::Pool& op);
+void pool_values(ops::Context& context, const ops::PoolValues& op);
 void pool_backward(ops::Context& context, const ops::PoolGrad& op);
 void cast(ops::Context& context, const ops::Cast& op);
 void fill(ops::Context& context, const ops::Fill& op);

@@ -33,6 +33,7 @@ constexpr ops::OpTable make_table(const char* name) {
     table.cross_entropy_forward = cpu::cross_entropy_forward<L>;
     table.cross_entropy_backward = cpu::cross_entropy_backward<L>;
     table.pool_forward = cpu::pool_forward;
+    table.pool_values = cpu::pool_values;
     table.pool_backward = cpu::pool_backward;
     table.cast = cpu::cast;
     table.fill = cpu::fill;

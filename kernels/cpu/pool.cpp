@@ -106,6 +106,21 @@ void pool_forward(ops::Context& context, const ops::Pool& op) {
     }
 }
 
+void pool_values(ops::Context& /*context*/, const ops::PoolValues& op) {
+    const auto sum = op.sum.as<const double, 3>();
+    const auto count = op.count.as<const std::int64_t, 2>();
+    const auto y = op.y.as<float, 3>();
+    for (std::int64_t lane = 0; lane < sum.extent[0]; ++lane) {
+        for (std::int64_t id = 0; id < sum.extent[1]; ++id) {
+            const std::int64_t rows = count(lane, id);
+            const double divisor = op.mode == ops::PoolMode::mean ? static_cast<double>(rows) : 1.0;
+            for (std::int64_t i = 0; i < sum.extent[2]; ++i) {
+                y(lane, id, i) = rows > 0 ? static_cast<float>(sum(lane, id, i) / divisor) : 0.0F;
+            }
+        }
+    }
+}
+
 void pool_backward(ops::Context& context, const ops::PoolGrad& op) {
     const auto group = op.group.as<const std::int32_t, 2>();
     const auto dx = op.dx.as<float, 3>();

@@ -43,6 +43,7 @@ void selective_scan_backward(ops::Context& context, const ops::SelectiveScanGrad
 void cross_entropy_forward(ops::Context& context, const ops::CrossEntropy& op);
 void cross_entropy_backward(ops::Context& context, const ops::CrossEntropyGrad& op);
 void pool_forward(ops::Context& context, const ops::Pool& op);
+void pool_values(ops::Context& context, const ops::PoolValues& op);
 void pool_backward(ops::Context& context, const ops::PoolGrad& op);
 void cast(ops::Context& context, const ops::Cast& op);
 void fill(ops::Context& context, const ops::Fill& op);

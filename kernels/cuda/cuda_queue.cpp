@@ -68,6 +68,23 @@ class Graph final : public DeviceQueue::Recording {
     cudaGraphExec_t exec_ = nullptr;
 };
 
+class Event final : public DeviceQueue::Fence {
+  public:
+    explicit Event(cudaStream_t stream) {
+        MAMBASE_CUDA_TRY(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
+        const cudaError_t status = cudaEventRecord(event_, stream);
+        if (status != cudaSuccess) {
+            cudaEventDestroy(event_);
+        }
+        require_success(status, "cudaEventRecord", __FILE__, __LINE__);
+    }
+    ~Event() override { cudaEventDestroy(event_); }
+    void wait() override { MAMBASE_CUDA_TRY(cudaEventSynchronize(event_)); }
+
+  private:
+    cudaEvent_t event_ = nullptr;
+};
+
 }  // namespace
 
 void* DeviceAllocator::allocate(std::int64_t bytes, std::string_view label) {
@@ -114,6 +131,8 @@ CudaQueue::CudaQueue(int index) : index_(index) {
     MAMBASE_CUDA_TRY(
         cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, index));
     MAMBASE_CUDA_TRY(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    MAMBASE_CUDA_TRY(cudaStreamCreateWithFlags(&results_, cudaStreamNonBlocking));
+    MAMBASE_CUDA_TRY(cudaEventCreateWithFlags(&asked_, cudaEventDisableTiming));
     // What the pool has, it keeps: blocks come and go every step.
     cudaMemPool_t pool = nullptr;
     MAMBASE_CUDA_TRY(cudaDeviceGetDefaultMemPool(&pool, index));
@@ -124,7 +143,10 @@ CudaQueue::CudaQueue(int index) : index_(index) {
 }
 
 CudaQueue::~CudaQueue() {
+    cudaStreamSynchronize(results_);
     cudaStreamSynchronize(stream_);
+    cudaEventDestroy(asked_);
+    cudaStreamDestroy(results_);
     cudaStreamDestroy(stream_);
 }
 
@@ -143,6 +165,22 @@ void CudaQueue::zero_bytes(void* to, std::int64_t bytes) {
 
 void CudaQueue::wait() {
     MAMBASE_CUDA_TRY(cudaStreamSynchronize(stream_));
+    MAMBASE_CUDA_TRY(cudaStreamSynchronize(results_));
+}
+
+void CudaQueue::fetch_bytes(void* to, const void* from, std::int64_t bytes) {
+    if (bytes > 0) {
+        MAMBASE_CUDA_TRY(cudaEventRecord(asked_, stream_));
+        MAMBASE_CUDA_TRY(cudaStreamWaitEvent(results_, asked_));
+        MAMBASE_CUDA_TRY(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes),
+                                         cudaMemcpyDeviceToHost, results_));
+    }
+}
+
+std::unique_ptr<DeviceQueue::Fence> CudaQueue::fence() {
+    MAMBASE_CUDA_TRY(cudaEventRecord(asked_, stream_));
+    MAMBASE_CUDA_TRY(cudaStreamWaitEvent(results_, asked_));
+    return std::make_unique<Event>(results_);
 }
 
 std::unique_ptr<DeviceQueue::Recording> CudaQueue::record(const std::function<void()>& work) {

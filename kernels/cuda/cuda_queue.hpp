@@ -1,4 +1,4 @@
-// A CUDA device: one stream, its memory pool, and its matrix products.
+// A CUDA device: a stream, one beside it for results, its memory pool, and its matrix products.
 #pragma once
 
 #include "kernels/cuda/products.hpp"
@@ -55,6 +55,8 @@ class CudaQueue final : public DeviceQueue {
     void copy_bytes(void* to, const void* from, std::int64_t bytes) override;
     void zero_bytes(void* to, std::int64_t bytes) override;
     void wait() override;
+    void fetch_bytes(void* to, const void* from, std::int64_t bytes) override;
+    std::unique_ptr<Fence> fence() override;
     /// As a CUDA graph; nothing is kept where the environment says MAMBASE_CUDA_GRAPHS=0, and where
     /// every launch is waited for (MAMBASE_CUDA_SYNC_EACH).
     std::unique_ptr<Recording> record(const std::function<void()>& work) override;
@@ -69,6 +71,8 @@ class CudaQueue final : public DeviceQueue {
     int index_;
     int multiprocessors_ = 0;
     cudaStream_t stream_ = nullptr;
+    cudaStream_t results_ = nullptr;  // fetches
+    cudaEvent_t asked_ = nullptr;     // where in stream_ the latest fetch begins
     std::unique_ptr<DeviceAllocator> memory_;
     std::unique_ptr<Products> products_;
     PinnedAllocator pinned_;

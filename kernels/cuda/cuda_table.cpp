@@ -30,6 +30,7 @@ constexpr ops::OpTable make_table() {
     table.cross_entropy_forward = cross_entropy_forward;
     table.cross_entropy_backward = cross_entropy_backward;
     table.pool_forward = pool_forward;
+    table.pool_values = pool_values;
     table.pool_backward = pool_backward;
     table.cast = cast;
     table.fill = fill;

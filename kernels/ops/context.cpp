@@ -46,4 +46,13 @@ ConstTensorView on_host(Context& context, ConstTensorView device) {
     return out;
 }
 
+ConstTensorView fetched(Context& context, ConstTensorView device, StepMemory& host) {
+    if (!device || context.device.kind == Device::Kind::cpu) {
+        return device;
+    }
+    const TensorView out = host.take(device.dtype(), device.shape());
+    fetch(context.queue, device, out);
+    return out;
+}
+
 }  // namespace mambase::ops

@@ -62,5 +62,8 @@ ConstTensorView on_device(Context& context, ConstTensorView host);
 /// The same values where the host can read them, once they are computed: `device` itself on the
 /// CPU, else a copy in `host`. `device` is contiguous.
 ConstTensorView on_host(Context& context, ConstTensorView device);
+/// The same for a caller who waits later: there once a fence that is asked for after it has been
+/// waited for. The copy lies in `host`, memory of the host, and both stay until then.
+ConstTensorView fetched(Context& context, ConstTensorView device, StepMemory& host);
 
 }  // namespace mambase::ops

@@ -62,6 +62,7 @@ struct OpTable {
     void (*cross_entropy_forward)(Context&, const CrossEntropy&);
     void (*cross_entropy_backward)(Context&, const CrossEntropyGrad&);
     void (*pool_forward)(Context&, const Pool&);
+    void (*pool_values)(Context&, const PoolValues&);
     void (*pool_backward)(Context&, const PoolGrad&);
     void (*cast)(Context&, const Cast&);
     void (*fill)(Context&, const Fill&);

@@ -22,6 +22,16 @@ void check(const Pool& op) {
     detail::require_tensor(op_name, "count", op.count, DType::i64, {batch, groups}, Layout::rows);
 }
 
+void check(const PoolValues& op) {
+    constexpr const char* op_name = "pool values";
+    detail::require_rank(op_name, "sum", op.sum, 3);
+    const Shape shape = op.sum.shape();
+    detail::require_tensor(op_name, "sum", op.sum, DType::f64, shape, Layout::rows);
+    detail::require_tensor(op_name, "count", op.count, DType::i64, {shape[0], shape[1]},
+                           Layout::rows);
+    detail::require_tensor(op_name, "y", op.y, DType::f32, shape, Layout::rows);
+}
+
 void check(const PoolGrad& op) {
     constexpr const char* op_name = "pool backward";
     detail::require_rank(op_name, "x", op.x, 3);
@@ -45,6 +55,10 @@ void check(const PoolGrad& op) {
 
 void pool_forward(Context& context, const Pool& op) {
     detail::dispatch("pool", context.table.pool_forward, context, op);
+}
+
+void pool_values(Context& context, const PoolValues& op) {
+    detail::dispatch("pool values", context.table.pool_values, context, op);
 }
 
 void pool_backward(Context& context, const PoolGrad& op) {

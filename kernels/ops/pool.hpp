@@ -13,8 +13,7 @@ enum class PoolMode : std::uint8_t { mean, max, last };
 /// leave the row out; ids do not fall along t. The accumulators are state: they go on from what
 /// they hold, so that a group may span chunks, and rows are taken position by position, so that
 /// chunks do not change the result.
-///   mean: sum += x, count += 1 (the caller divides)   max: sum = max(sum, x)   last: sum = x
-/// A group with count 0 has no value yet.
+///   mean: sum += x, count += 1   max: sum = max(sum, x)   last: sum = x
 struct Pool {
     ConstTensorView x;      // [B,T,D] f32 or bf16
     ConstTensorView group;  // [B,T]   i32
@@ -23,7 +22,15 @@ struct Pool {
     TensorView count;  // [B,G]   i64, accumulates
 };
 
-/// Of the pooled value (for mean: of sum/count). `sum` and `count` are the final ones. For max, the
+/// What has been pooled: for mean sum/count, else sum; 0 of a group without rows.
+struct PoolValues {
+    PoolMode mode = PoolMode::mean;
+    ConstTensorView sum;    // [B,G,D] f64
+    ConstTensorView count;  // [B,G]   i64
+    TensorView y;           // [B,G,D] f32
+};
+
+/// Of the pooled value. `sum` and `count` are the final ones. For max, the
 /// gradient goes to every row that holds the maximum.
 struct PoolGrad {
     ConstTensorView x;      // [B,T,D]
@@ -38,8 +45,10 @@ struct PoolGrad {
 };
 
 void check(const Pool& op);
+void check(const PoolValues& op);
 void check(const PoolGrad& op);
 void pool_forward(Context& context, const Pool& op);
+void pool_values(Context& context, const PoolValues& op);
 void pool_backward(Context& context, const PoolGrad& op);
 
 }  // namespace mambase::ops

@@ -29,6 +29,9 @@ class HostQueue final : public DeviceQueue {
         }
     }
     void wait() override {}
+    void fetch_bytes(void* to, const void* from, std::int64_t bytes) override {
+        copy_bytes(to, from, bytes);
+    }
     std::int64_t peak_bytes() const noexcept override { return 0; }  // not counted on the host
     std::int64_t free_bytes() override {
         // What the kernel could give without swapping; caches of files count as free.
@@ -46,6 +49,14 @@ class HostQueue final : public DeviceQueue {
     }
 };
 
+void require_copyable(ConstTensorView from, TensorView to) {
+    MAMBASE_REQUIRE(from.shape() == to.shape() && from.dtype() == to.dtype() &&
+                        from.is_contiguous() && to.is_contiguous(),
+                    ErrorCode::shape,
+                    concat("cannot copy ", from.shape().text(), " of ", name(from.dtype()), " to ",
+                           to.shape().text(), " of ", name(to.dtype())));
+}
+
 }  // namespace
 
 std::unique_ptr<DeviceQueue::Recording> DeviceQueue::record(const std::function<void()>& work) {
@@ -59,12 +70,13 @@ DeviceQueue& host_queue() {
 }
 
 void copy(DeviceQueue& queue, ConstTensorView from, TensorView to) {
-    MAMBASE_REQUIRE(from.shape() == to.shape() && from.dtype() == to.dtype() &&
-                        from.is_contiguous() && to.is_contiguous(),
-                    ErrorCode::shape,
-                    concat("cannot copy ", from.shape().text(), " of ", name(from.dtype()), " to ",
-                           to.shape().text(), " of ", name(to.dtype())));
+    require_copyable(from, to);
     queue.copy_bytes(to.data(), from.data(), from.count() * size_of(from.dtype()));
+}
+
+void fetch(DeviceQueue& queue, ConstTensorView from, TensorView to) {
+    require_copyable(from, to);
+    queue.fetch_bytes(to.data(), from.data(), from.count() * size_of(from.dtype()));
 }
 
 void zero(DeviceQueue& queue, TensorView view) {

@@ -29,6 +29,19 @@ class DeviceQueue {
     /// Until all that was asked for is done.
     virtual void wait() = 0;
 
+    /// From the device to the host: after what was asked for so far, beside what is asked for
+    /// later. Both sides stay as they are until a fence of later has been waited for.
+    virtual void fetch_bytes(void* to, const void* from, std::int64_t bytes) = 0;
+    /// A point in the queue.
+    class Fence {
+      public:
+        virtual ~Fence() = default;
+        /// Until all that was asked for before it is done, fetches among it.
+        virtual void wait() = 0;
+    };
+    /// Null where everything is done when it is asked for, as on the host.
+    virtual std::unique_ptr<Fence> fence() { return nullptr; }
+
     /// Work that is kept; gone before its queue is.
     class Recording {
       public:
@@ -51,6 +64,8 @@ DeviceQueue& host_queue();
 
 /// Same type and shape, both contiguous.
 void copy(DeviceQueue& queue, ConstTensorView from, TensorView to);
+/// The same by fetch_bytes.
+void fetch(DeviceQueue& queue, ConstTensorView from, TensorView to);
 /// Every byte of a contiguous tensor becomes 0.
 void zero(DeviceQueue& queue, TensorView view);
 

@@ -76,14 +76,14 @@ class Ladder {
     }
 
     void batches() {
-        Lanes lanes(engine_, model_, engine_.chunk(0),
-                    [](const model::Chunk&, model::StateBank&, std::span<const LaneSlice>) {});
+        Lanes lanes(engine_, model_, engine_.reading(model_.config(), 0),
+                    [](const LaneCall&) { return [] {}; });
         windows([&](TaggedPiece piece) { lanes.add(std::move(piece)); });
         lanes.flush();
     }
 
     void through_model() {
-        HiddenLanes lanes(engine_, model_, engine_.chunk(0), model::kLastLayer,
+        HiddenLanes lanes(engine_, model_, engine_.reading(model_.config(), 0), model::kLastLayer,
                           [](const HiddenRows&) {});
         windows([&](TaggedPiece piece) { lanes.add(std::move(piece)); });
         lanes.flush();

@@ -87,7 +87,15 @@ struct Lab {
         ops::pool_backward(run.context(), op);
     }
 
-    /// What the caller makes of sum and count.
+    Tensor values(Run& run) const {
+        Tensor y = filled(DType::f32, sum.shape(), kNan);
+        ops::pool_values(
+            run.context(),
+            {.mode = at.mode, .sum = sum.view(), .count = count.view(), .y = y.view()});
+        return y;
+    }
+
+    /// The same in double precision.
     Array value() const {
         Array out = to_array(sum.view());
         const Array counts = to_array(count.view());
@@ -122,6 +130,9 @@ void check_case(const Case& c, const Backend& backend) {
     Run run(backend);
     lab.forward(run, 0, c.length);
     lab.backward(run, 0, c.length);
+    Tensor expected = filled(DType::f32, lab.sum.shape(), 0.0);
+    copy_from(expected.view(), lab.value());  // rounds once, as the op does
+    CHECK(same_bits(expected.view(), lab.values(run).view()));
     const Array x = to_array(lab.x.view());
     const Array group = to_array(lab.group.view());
     const reference::Pooled pooled = reference::pool(x, group, c.groups, c.mode);

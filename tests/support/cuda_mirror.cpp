@@ -99,6 +99,10 @@ void each_field(ops::Pool& op, const Use& use) {
     use(kOther, op.group, op.sum, op.count);
 }
 template <class Use>
+void each_field(ops::PoolValues& op, const Use& use) {
+    use(kOther, op.sum, op.count, op.y);
+}
+template <class Use>
 void each_field(ops::PoolGrad& op, const Use& use) {
     use(kActivation, op.x, op.dx);
     use(kOther, op.group, op.sum, op.count, op.dy, op.pending);
@@ -378,6 +382,7 @@ ops::OpTable make_table(const char* name) {
     mirror_entry<kMirror, &ops::cross_entropy_forward>(table.cross_entropy_forward);
     mirror_entry<kMirror, &ops::cross_entropy_backward>(table.cross_entropy_backward);
     mirror_entry<kMirror, &ops::pool_forward>(table.pool_forward);
+    mirror_entry<kMirror, &ops::pool_values>(table.pool_values);
     mirror_entry<kMirror, &ops::pool_backward>(table.pool_backward);
     mirror_entry<kMirror, &ops::cast>(table.cast);
     mirror_entry<kMirror, &ops::fill>(table.fill);

@@ -82,6 +82,7 @@ TEST_CASE("the CPU tables lack nothing") {
         CHECK(table.cross_entropy_forward != nullptr);
         CHECK(table.cross_entropy_backward != nullptr);
         CHECK(table.pool_forward != nullptr);
+        CHECK(table.pool_values != nullptr);
         CHECK(table.pool_backward != nullptr);
         CHECK(table.cast != nullptr);
         CHECK(table.fill != nullptr);

@@ -18,6 +18,8 @@ using mambase::test::failure_of;
 
 namespace {
 
+constexpr CallSize kWhole{8192, 8192};
+
 io::WindowPiece window_of(std::int64_t length, std::uint64_t seed) {
     const std::string bases = test::gapped_bases(static_cast<std::size_t>(length), seed, 0, 1);
     io::WindowPiece piece;
@@ -57,9 +59,9 @@ struct Bench {
     Engine engine;
     model::Model model;
 
-    std::vector<Value> losses(const std::vector<TaggedPiece>& pieces, std::int64_t chunk) {
+    std::vector<Value> losses(const std::vector<TaggedPiece>& pieces, CallSize size) {
         std::vector<Value> out;
-        LossLanes lanes(engine, model, dna(), chunk, [&](const LossRows& rows) {
+        LossLanes lanes(engine, model, dna(), size, [&](const LossRows& rows) {
             for (std::int64_t i = 0; i < rows.count; ++i) {
                 out.push_back({rows.source.tag,
                                rows.begin + i,
@@ -74,9 +76,9 @@ struct Bench {
         lanes.flush();
         return out;
     }
-    std::vector<Value> hidden(const std::vector<TaggedPiece>& pieces, std::int64_t chunk) {
+    std::vector<Value> hidden(const std::vector<TaggedPiece>& pieces, CallSize size) {
         std::vector<Value> out;
-        HiddenLanes lanes(engine, model, chunk, model::kLastLayer, [&](const HiddenRows& rows) {
+        HiddenLanes lanes(engine, model, size, model::kLastLayer, [&](const HiddenRows& rows) {
             const std::int64_t dim = model.config().d_model;
             for (std::int64_t i = 0; i < rows.count; ++i) {
                 out.push_back(
@@ -127,18 +129,18 @@ std::vector<TaggedPiece> in_pieces(const io::WindowPiece& whole, std::int64_t si
 TEST_CASE("windows side by side, alone and in chunks of any length give the same bits", "[lanes]") {
     Bench bench;
     const std::vector<TaggedPiece> pieces = windows();
-    const std::vector<Value> losses = bench.losses(pieces, 8192);
-    const std::vector<Value> hidden = bench.hidden(pieces, 8192);
+    const std::vector<Value> losses = bench.losses(pieces, kWhole);
+    const std::vector<Value> hidden = bench.hidden(pieces, kWhole);
     for (const std::int64_t chunk : {1, 3, 64, 199}) {
         INFO("chunk " << chunk);
-        REQUIRE(bench.losses(pieces, chunk) == losses);
-        REQUIRE(bench.hidden(pieces, chunk) == hidden);
+        REQUIRE(bench.losses(pieces, {chunk, 8192}) == losses);
+        REQUIRE(bench.hidden(pieces, {chunk, 8192}) == hidden);
     }
     std::vector<Value> losses_alone;
     std::vector<Value> hidden_alone;
     for (const TaggedPiece& piece : pieces) {
-        const std::vector<Value> l = bench.losses({piece}, 8192);
-        const std::vector<Value> h = bench.hidden({piece}, 8192);
+        const std::vector<Value> l = bench.losses({piece}, kWhole);
+        const std::vector<Value> h = bench.hidden({piece}, kWhole);
         losses_alone.insert(losses_alone.end(), l.begin(), l.end());
         hidden_alone.insert(hidden_alone.end(), h.begin(), h.end());
     }
@@ -188,21 +190,24 @@ TEST_CASE("packed windows have the bits that each has alone, in order", "[lanes]
         for (std::size_t i = 0; i < lengths.size(); ++i) {
             pieces.push_back({static_cast<std::int64_t>(i), window_of(lengths[i], i + 1)});
         }
-        const std::int64_t chunk = bench.engine.chunk(0);
+        const CallSize size = bench.engine.reading(bench.model.config(), 0);
         std::vector<Value> losses;
         std::vector<Value> hidden;
         for (const TaggedPiece& piece : pieces) {
-            const std::vector<Value> l = bench.losses({piece}, chunk);
-            const std::vector<Value> h = bench.hidden({piece}, chunk);
+            const std::vector<Value> l = bench.losses({piece}, size);
+            const std::vector<Value> h = bench.hidden({piece}, size);
             losses.insert(losses.end(), l.begin(), l.end());
             hidden.insert(hidden.end(), h.begin(), h.end());
         }
         INFO(place.text());
-        REQUIRE((bench.losses(pieces, chunk) == losses));
-        REQUIRE((bench.hidden(pieces, chunk) == hidden));
+        // The second: many calls, of which one is computed while the one before is taken.
+        for (const CallSize at_once : {size, CallSize{size.chunk, 2 * tile}}) {
+            REQUIRE((bench.losses(pieces, at_once) == losses));
+            REQUIRE((bench.hidden(pieces, at_once) == hidden));
+        }
         for (const int threads : {1, 4}) {
             Bench other(place, threads);
-            REQUIRE((other.losses(pieces, chunk) == losses));
+            REQUIRE((other.losses(pieces, size) == losses));
         }
         std::reverse(pieces.begin(), pieces.end());
         const auto by_tag = [](std::vector<Value> values) {
@@ -210,8 +215,8 @@ TEST_CASE("packed windows have the bits that each has alone, in order", "[lanes]
                              [](const Value& a, const Value& b) { return a.tag < b.tag; });
             return values;
         };
-        REQUIRE((by_tag(bench.losses(pieces, chunk)) == losses));
-        REQUIRE((by_tag(bench.hidden(pieces, chunk)) == hidden));
+        REQUIRE((by_tag(bench.losses(pieces, size)) == losses));
+        REQUIRE((by_tag(bench.hidden(pieces, size)) == hidden));
     }
 }
 
@@ -227,10 +232,10 @@ TEST_CASE("pooled rows are the sums of hidden rows, whatever the chunk", "[lanes
         }
         // Windows of one bin follow one another: rows go on from one window to the next.
         const auto bin_of = [bin](std::int64_t position) { return position / bin; };
-        const std::int64_t chunk = bench.engine.chunk(0);
+        const CallSize size = bench.engine.reading(bench.model.config(), 0);
         const auto dim = static_cast<std::size_t>(bench.model.config().d_model);
         std::vector<Value> expected;
-        for (const Value& hidden : bench.hidden(pieces, chunk)) {
+        for (const Value& hidden : bench.hidden(pieces, size)) {
             const TaggedPiece& piece = pieces[static_cast<std::size_t>(hidden.tag)];
             const std::uint8_t code =
                 piece.piece.codes[static_cast<std::size_t>(hidden.position - piece.piece.begin)];
@@ -246,8 +251,9 @@ TEST_CASE("pooled rows are the sums of hidden rows, whatever the chunk", "[lanes
                 expected.back().values[i] += hidden.values[i];
             }
         }
-        for (const std::int64_t at_once :
-             {chunk, bench.engine.chunk(64), bench.engine.chunk(150)}) {
+        for (const CallSize at_once :
+             {size, CallSize{bench.engine.chunk(64), size.rows},
+              CallSize{bench.engine.chunk(150), size.rows}, CallSize{size.chunk, tile}}) {
             std::vector<Value> pooled;
             PooledLanes lanes(
                 bench.engine, bench.model, dna(), at_once, model::kLastLayer, ops::PoolMode::mean,
@@ -262,7 +268,7 @@ TEST_CASE("pooled rows are the sums of hidden rows, whatever the chunk", "[lanes
                 lanes.add(piece);
             }
             lanes.flush();
-            CAPTURE(place.text(), bin, at_once);
+            CAPTURE(place.text(), bin, at_once.chunk, at_once.rows);
             REQUIRE((pooled == expected));
         }
     }
@@ -271,20 +277,20 @@ TEST_CASE("pooled rows are the sums of hidden rows, whatever the chunk", "[lanes
 TEST_CASE("a window in pieces carries its state", "[lanes]") {
     Bench bench;
     const io::WindowPiece whole = window_of(300, 3);
-    const std::vector<Value> losses = bench.losses({{0, whole}}, 8192);
-    const std::vector<Value> hidden = bench.hidden({{0, whole}}, 8192);
+    const std::vector<Value> losses = bench.losses({{0, whole}}, kWhole);
+    const std::vector<Value> hidden = bench.hidden({{0, whole}}, kWhole);
     for (const std::int64_t size : {1, 50, 299}) {
         INFO("pieces of " << size);
-        REQUIRE(bench.losses(in_pieces(whole, size), 37) == losses);
-        REQUIRE(bench.hidden(in_pieces(whole, size), 37) == hidden);
+        REQUIRE(bench.losses(in_pieces(whole, size), {37, 8192}) == losses);
+        REQUIRE(bench.hidden(in_pieces(whole, size), {37, 8192}) == hidden);
     }
 }
 
 TEST_CASE("every position that counts comes once, in order", "[lanes]") {
     Bench bench;
     const std::vector<TaggedPiece> pieces = windows();
-    const std::vector<Value> hidden = bench.hidden(pieces, 100);
-    const std::vector<Value> losses = bench.losses(pieces, 100);
+    const std::vector<Value> hidden = bench.hidden(pieces, {100, 8192});
+    const std::vector<Value> losses = bench.losses(pieces, {100, 8192});
     std::size_t h = 0;
     std::size_t l = 0;
     for (const TaggedPiece& tagged : pieces) {
