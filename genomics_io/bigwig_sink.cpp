@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "base/thread_pool.hpp"
 #include "genomics_io/bigwig_trees.hpp"
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <utility>
 
 #include <zlib.h>
 
@@ -48,28 +50,50 @@ struct Totals {
     }
 };
 
-/// Deflates blocks to the end of the file.
+/// Deflates blocks to the end of the file, some side by side.
 class Blocks {
   public:
-    explicit Blocks(OutputFile& out) : out_(out) {}
+    Blocks(OutputFile& out, ThreadPool& pool) : out_(out), pool_(pool) {}
 
-    void write(std::uint32_t contig, std::uint32_t begin, std::uint32_t end, std::string_view raw) {
+    void add(std::uint32_t contig, std::uint32_t begin, std::uint32_t end, std::string raw) {
         largest_ = std::max(largest_, raw.size());
-        packed_.resize(compressBound(raw.size()));
-        uLongf bytes = packed_.size();
-        const int result = compress(packed_.data(), &bytes,
-                                    reinterpret_cast<const Bytef*>(raw.data()), raw.size());
-        MAMBASE_ASSERT(result == Z_OK);
-        blocks_.push_back({contig, begin, end, static_cast<std::uint64_t>(out_.position()), bytes});
-        out_.write(std::as_bytes(std::span(packed_.data(), bytes)));
+        blocks_.push_back({contig, begin, end, 0, 0});
+        raw_.push_back(std::move(raw));
+        if (raw_.size() == kTogether) {
+            flush();
+        }
     }
+    void flush() {
+        std::array<std::vector<Bytef>, kTogether> packed;
+        pool_.parallel_for(std::ssize(raw_), [&](std::int64_t i) {
+            const auto at = static_cast<std::size_t>(i);
+            const std::string& raw = raw_[at];
+            uLongf bytes = compressBound(raw.size());
+            packed[at].resize(bytes);
+            const int result = compress(packed[at].data(), &bytes,
+                                        reinterpret_cast<const Bytef*>(raw.data()), raw.size());
+            MAMBASE_ASSERT(result == Z_OK);
+            packed[at].resize(bytes);
+        });
+        for (std::size_t i = 0; i < raw_.size(); ++i) {
+            BigWigBlock& block = blocks_[blocks_.size() - raw_.size() + i];
+            block.offset = static_cast<std::uint64_t>(out_.position());
+            block.bytes = packed[i].size();
+            out_.write(std::as_bytes(std::span(packed[i])));
+        }
+        raw_.clear();
+    }
+    /// Those that have been flushed.
     const std::vector<BigWigBlock>& blocks() const { return blocks_; }
     /// Raw bytes of the largest block.
     std::size_t largest() const { return largest_; }
 
   private:
+    static constexpr std::size_t kTogether = 256;  // of some 16 KB
+
     OutputFile& out_;
-    std::vector<Bytef> packed_;
+    ThreadPool& pool_;
+    std::vector<std::string> raw_;  // of the last blocks
     std::vector<BigWigBlock> blocks_;
     std::size_t largest_ = 0;
 };
@@ -96,18 +120,19 @@ class ZoomLevel {
     }
 
     /// The head of this level; its blocks and their tree go to the end of the file.
-    std::string write(OutputFile& out, std::size_t& largest_block) {
+    std::string write(OutputFile& out, ThreadPool& pool, std::size_t& largest_block) {
         end_summary();
         flush();
         std::string head;
         append_bytes(head, static_cast<std::uint32_t>(reduction_));
         append_bytes(head, std::uint32_t{0});
         append_bytes(head, static_cast<std::uint64_t>(out.position()));
-        Blocks blocks(out);
+        Blocks blocks(out, pool);
         std::string count;
         append_bytes(count, static_cast<std::uint32_t>(written_ / kSummaryBytes));
         out.write(count);
         write_blocks(blocks);
+        blocks.flush();
         largest_block = std::max(largest_block, blocks.largest());
         append_bytes(head, static_cast<std::uint64_t>(out.position()));
         write_block_tree(out, blocks.blocks(), kMostSummaries);
@@ -158,7 +183,7 @@ class ZoomLevel {
                 bytes += kSummaryBytes;
             }
             raw.resize(static_cast<std::size_t>(bytes));
-            blocks.write(field(0, 0), field(0, 1), field(bytes - kSummaryBytes, 2), raw);
+            blocks.add(field(0, 0), field(0, 1), field(bytes - kSummaryBytes, 2), raw);
             offset += bytes;
         }
     }
@@ -178,8 +203,8 @@ class ZoomLevel {
 /// Values to blocks, totals and summaries.
 class BigWigSink::ValueWriter {
   public:
-    ValueWriter(OutputFile& out, std::uint32_t width, std::uint32_t longest)
-        : blocks_(out), width_(width) {
+    ValueWriter(OutputFile& out, ThreadPool& pool, std::uint32_t width, std::uint32_t longest)
+        : blocks_(out, pool), width_(width) {
         std::uint64_t reduction = std::uint64_t{width} * kFirstReduction;
         for (; levels_.size() < kMostLevels && reduction < longest; reduction *= kNextReduction) {
             levels_.emplace_back(reduction);
@@ -227,28 +252,27 @@ class BigWigSink::ValueWriter {
                BlockType type,
                std::span<const float> values) {
         const bool steps = type == BlockType::steps;
-        raw_.clear();
-        append_bytes(raw_, contig);
-        append_bytes(raw_, begin);
-        append_bytes(raw_, end);
-        append_bytes(raw_, steps ? width_ : 0);
-        append_bytes(raw_, steps ? width_ : 0);
-        append_bytes(raw_, type);
-        append_bytes(raw_, std::uint8_t{0});
-        append_bytes(raw_, static_cast<std::uint16_t>(values.size()));
+        std::string raw;
+        append_bytes(raw, contig);
+        append_bytes(raw, begin);
+        append_bytes(raw, end);
+        append_bytes(raw, steps ? width_ : 0);
+        append_bytes(raw, steps ? width_ : 0);
+        append_bytes(raw, type);
+        append_bytes(raw, std::uint8_t{0});
+        append_bytes(raw, static_cast<std::uint16_t>(values.size()));
         if (!steps) {
-            append_bytes(raw_, begin);
-            append_bytes(raw_, end);
+            append_bytes(raw, begin);
+            append_bytes(raw, end);
         }
-        raw_.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
-        blocks_.write(contig, begin, end, raw_);
+        raw.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
+        blocks_.add(contig, begin, end, std::move(raw));
     }
 
     Blocks blocks_;
     std::uint32_t width_;
     std::vector<ZoomLevel> levels_;
     Totals totals_;
-    std::string raw_;
 };
 
 namespace {
@@ -296,9 +320,10 @@ const std::string& require_file(const std::string& path) {
 
 }  // namespace
 
-BigWigSink::BigWigSink(const std::string& path, std::int64_t width)
+BigWigSink::BigWigSink(const std::string& path, std::int64_t width, int threads)
     : out_(require_file(path)),
       width_(static_cast<std::uint32_t>(width)),
+      threads_(threads),
       spool_(File::temporary()) {
     MAMBASE_REQUIRE(
         width >= 1 && width <= std::numeric_limits<std::uint32_t>::max() / kFirstReduction,
@@ -374,7 +399,8 @@ void BigWigSink::finish() {
         table.push_back({contig.name, contig.length});
         longest = std::max(longest, contig.length);
     }
-    ValueWriter writer(out_, width_, longest);
+    ThreadPool pool(threads_);
+    ValueWriter writer(out_, pool, width_, longest);
     Places places;
     places.totals = kHeadBytes + std::ssize(writer.levels()) * kLevelHeadBytes;
     out_.write(std::string(static_cast<std::size_t>(places.totals + kTotalsBytes), '\0'));
@@ -383,12 +409,13 @@ void BigWigSink::finish() {
     places.values = out_.position();
     out_.write(std::string(sizeof(std::uint64_t), '\0'));
     write_values(writer);
+    writer.blocks().flush();
     places.index = out_.position();
     write_block_tree(out_, writer.blocks().blocks(), 1);
     std::size_t largest = writer.blocks().largest();
     std::string level_heads;
     for (ZoomLevel& level : writer.levels()) {
-        level_heads += level.write(out_, largest);
+        level_heads += level.write(out_, pool, largest);
     }
     std::string text;
     append_bytes(text, kMagic);  // closes the file, as it opens it

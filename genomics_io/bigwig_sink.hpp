@@ -18,8 +18,8 @@ namespace mambase::io {
 
 class BigWigSink final : public TrackSink {
   public:
-    /// Error{unsupported} for "-": it is written in place.
-    BigWigSink(const std::string& path, std::int64_t width);
+    /// Error{unsupported} for "-": it is written in place. The bytes do not depend on `threads`.
+    BigWigSink(const std::string& path, std::int64_t width, int threads);
 
     /// Error{unsupported} for more than 2^32 - 1 bases, which the format cannot address.
     void contig(std::string_view name, std::int64_t length) override;
@@ -41,6 +41,7 @@ class BigWigSink final : public TrackSink {
 
     OutputFile out_;
     std::uint32_t width_;
+    int threads_;
     ContigNames names_;
     std::vector<Contig> contigs_;  // as they came
     File spool_;                   // runs: first base, number of values (8 bytes each), values

@@ -65,7 +65,7 @@ std::unique_ptr<TrackSink> open_track(const std::string& path,
                                       int threads) {
     const TrackFormat format = track_format(path);
     if (format == TrackFormat::bigwig) {
-        return std::make_unique<BigWigSink>(path, width);
+        return std::make_unique<BigWigSink>(path, width, threads);
     }
     return std::make_unique<TextTrackSink>(path, format, value, width, threads);
 }

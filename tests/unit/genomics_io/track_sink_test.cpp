@@ -186,14 +186,14 @@ TEST_CASE("a bedGraph is read through its index, however long the contig") {
           concat("chrU\t", length / 2, "\t", length / 2 + 1, "\t-1.5\n"));
 }
 
-TEST_CASE("a bigWig has the values, whatever the calls, and summaries that add up") {
+TEST_CASE("a bigWig has the values, whatever the calls and threads, and summaries that add up") {
     const test::TempDir dir;
     const std::uint32_t width = GENERATE(1U, 10U, 1000U);
     const std::string path = dir.file("out.bw");
     const std::vector<Value> values = random_values(kContigs, width, 6);
     std::string bytes;
-    for (const std::uint32_t seed : {1U, 2U}) {
-        const auto sink = open_track(path, "logp", width, 1);
+    for (const std::uint32_t seed : {1U, 2U, 3U}) {
+        const auto sink = open_track(path, "logp", width, static_cast<int>(seed));
         write(*sink, kContigs, values, seed);
         sink->finish();
         REQUIRE((bytes.empty() || bytes == read_text(path)));
