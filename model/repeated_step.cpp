@@ -26,18 +26,7 @@ void RepeatedStep::start(ops::Context& context, double scale, StateBank& states)
         ask(context, states);
         return;
     }
-    const Place place{&context, states.values().data(), context.step.generation(),
-                      context.step.in_use()};
-    Kept& kept = kept_[states.lanes()];
-    if (!(kept.place == place)) {
-        kept.recording.reset();
-        kept.place = place;
-        ask(context, states);
-    } else if (kept.recording) {
-        kept.recording->replay();
-    } else {
-        kept.recording = context.queue.record([&] { ask(context, states); });
-    }
+    repeated_[states.lanes()].ask(context, states.values().data(), [&] { ask(context, states); });
 }
 
 void RepeatedStep::ask(ops::Context& context, StateBank& states) {

@@ -7,17 +7,15 @@
 #include "kernels/tensor/view.hpp"
 #include "model/chunked_step.hpp"
 #include "model/model.hpp"
+#include "model/repeated_work.hpp"
 #include "model/state_bank.hpp"
 
 #include <cstdint>
 #include <map>
-#include <memory>
 
 namespace mambase::model {
 
-/// training_step again and again, with the same bits. A small one is a thousand short ops, which a
-/// device does faster than they are asked for one by one: where a step is one chunk and everything
-/// is where it was the time before, it is recorded, and replayed from then on.
+/// training_step again and again, with the same bits; where a step is one chunk, as RepeatedWork.
 class RepeatedStep {
   public:
     /// Of up to `lanes` windows of `length` positions, on the device of `queue`. All that is
@@ -41,31 +39,17 @@ class RepeatedStep {
     double finish(ops::Context& context);
 
   private:
-    /// Where a step found everything; the next may repeat it if it finds the same.
-    struct Place {
-        const ops::Context* context = nullptr;
-        const void* states = nullptr;
-        std::int64_t generation = 0;  // of step memory
-        std::int64_t in_use = 0;
-
-        friend bool operator==(const Place&, const Place&) = default;
-    };
-    struct Kept {
-        Place place;
-        std::unique_ptr<DeviceQueue::Recording> recording;
-    };
-
     void ask(ops::Context& context, StateBank& states);
 
     const Model& model_;
     std::int64_t chunk_;
     Gradients& gradients_;
-    Tensor ids_, targets_;               // [lanes,T] u8
-    Tensor weight_;                      // [lanes,T] f32
-    Tensor scale_;                       // [1] f64
-    Tensor sums_;                        // [lanes + 1] f64, as of ask_training_step
-    StateBank* states_ = nullptr;        // of the step under way
-    std::map<std::int64_t, Kept> kept_;  // by lanes
+    Tensor ids_, targets_;                           // [lanes,T] u8
+    Tensor weight_;                                  // [lanes,T] f32
+    Tensor scale_;                                   // [1] f64
+    Tensor sums_;                                    // [lanes + 1] f64, as of ask_training_step
+    StateBank* states_ = nullptr;                    // of the step under way
+    std::map<std::int64_t, RepeatedWork> repeated_;  // by lanes
 };
 
 }  // namespace mambase::model

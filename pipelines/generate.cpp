@@ -10,6 +10,7 @@
 #include "genomics_io/segment_encoder.hpp"
 #include "model/forward.hpp"
 #include "model/memory_plan.hpp"
+#include "model/repeated_work.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/progress.hpp"
 #include "pipelines/reading.hpp"
@@ -51,26 +52,18 @@ class BaseModel {
     void read(std::span<const std::uint8_t> ids,
               model::StateBank& states,
               std::span<BaseProbabilities> next) {
-        const StepMemory::Scope device_scope(engine_.step());
-        const StepMemory::Scope host_scope(engine_.host());
         const auto lanes = std::ssize(next);
-        const auto length = std::ssize(ids) / lanes;
-        const TensorView host_ids = engine_.host().take(DType::u8, {lanes, length});
-        std::copy(ids.begin(), ids.end(), static_cast<std::uint8_t*>(host_ids.data()));
-        const std::int64_t width = model_.config().vocab_size;
-        const TensorView logits = engine_.step().take(DType::f32, {lanes, length, width});
-        ops::Context& context = engine_.context();
-        model::forward_logits(context, model_,
-                              {.ids = ops::on_device(context, host_ids),
-                               .valid = {},
-                               .segment = {},
-                               .for_training = false,
-                               .scan_starts = {},
-                               .check_states = false},  // as costly as the step of one token
-                              states, logits);
-        // Either there is one lane, or one position.
-        const ConstTensorView last = logits.slice(1, length - 1, length);
-        const auto rows = ops::on_host(context, last).as<const float, 3>();
+        const Shape shape{lanes, std::ssize(ids) / lanes};
+        if (!ids_ || ids_.shape() != shape) {
+            const std::int64_t width = model_.config().vocab_size;
+            ids_ = Tensor(engine_.queue().host_memory(), DType::u8, shape, "ids");
+            last_ = Tensor(engine_.queue().host_memory(), DType::f32, {lanes, 1, width}, "logits");
+            step_.forget();
+        }
+        std::copy(ids.begin(), ids.end(), static_cast<std::uint8_t*>(ids_.view().data()));
+        step_.ask(engine_.context(), states.values().data(), [&] { ask(states); });
+        engine_.queue().wait();
+        const auto rows = std::as_const(last_).view().as<const float, 3>();
         for (std::int64_t lane = 0; lane < lanes; ++lane) {
             std::array<double, 4> four{};
             std::transform(acgt_.begin(), acgt_.end(), four.begin(),
@@ -87,10 +80,31 @@ class BaseModel {
     std::uint8_t id(int base) const { return acgt_[static_cast<std::size_t>(base)]; }
 
   private:
+    void ask(model::StateBank& states) {
+        ops::Context& context = engine_.context();
+        const StepMemory::Scope scope(context.step);
+        const Shape shape = ids_.shape();
+        const TensorView logits =
+            context.step.take(DType::f32, {shape[0], shape[1], model_.config().vocab_size});
+        model::forward_logits(context, model_,
+                              {.ids = ops::on_device(context, std::as_const(ids_).view()),
+                               .valid = {},
+                               .segment = {},
+                               .for_training = false,
+                               .scan_starts = {},
+                               .check_states = false},  // as costly as the step of one token
+                              states, logits);
+        // Either there is one lane, or one position.
+        copy(context.queue, logits.slice(1, shape[1] - 1, shape[1]), last_.view());
+    }
+
     Engine& engine_;
     const model::Model& model_;
     std::array<std::uint8_t, 4> acgt_;
     Sampling sampling_;
+    Tensor ids_;   // [B,T] u8, of the host
+    Tensor last_;  // [B,1,V] f32, of the host: logits after the last position
+    model::RepeatedWork step_;
 };
 
 /// Where the sequences of one prompt start from.
