@@ -81,7 +81,6 @@ class Prediction {
 
     const ClassifyPredictOptions& options_;
     const Runtime& runtime_;
-    Engine& engine_;
     model::Classifier classifier_;
     model::Model model_;
     const io::Tokenizer& tokenizer_;
@@ -108,7 +107,6 @@ Prediction::Prediction(const ClassifyPredictOptions& options,
                        Engine& engine)
     : options_(options),
       runtime_(runtime),
-      engine_(engine),
       classifier_(model::read_classifier(options.model)),
       model_(model::load_classifier(options.model, classifier_).on_device(engine.queue())),
       tokenizer_(choose_tokenizer(model_, options.model, options.reading.tokenizer)),
