@@ -156,7 +156,7 @@ void declare_reading(CLI::App& app, pipelines::ReadingOptions& reading) {
         [&context = reading.context](const std::string& text) { context = parse_context(text); });
     add_count(app, "--gap", reading.gap,
               "A run of at least INT bases other than A, C, G, T ends the record for the model");
-    declare_chunk(app, reading.chunk, concat("Bases held at once, default ", reading.chunk));
+    declare_chunk(app, reading.chunk, "Bases held at once; default: as suits the device");
     add_choice(app, "--tokenizer", reading.tokenizer, {"dna", "bytes"},
                "For a model that does not name its own; default: by its vocabulary");
 }

@@ -3,7 +3,8 @@
 #include "base/checked_math.hpp"
 #include "base/text.hpp"
 #include "kernels/ops/op_table.hpp"
-#include "model/memory_plan.hpp"
+
+#include <algorithm>
 
 namespace mambase::pipelines {
 
@@ -23,7 +24,7 @@ std::unique_ptr<DeviceQueue> open(Device device) {
 Engine::Engine(const Runtime& runtime)
     : observer_(runtime.observer),
       device_(open(runtime.device)),
-      free_bytes_(device_ ? device_->free_bytes() : 0),
+      free_bytes_((device_ ? *device_ : host_queue()).free_bytes()),
       pool_(runtime.threads),
       step_(device_ ? device_->memory() : host_allocator()),
       host_(device_ ? device_->host_memory() : host_allocator()),
@@ -54,19 +55,30 @@ std::int64_t Engine::chunk(std::int64_t asked) const {
 }
 
 CallSize Engine::reading(const model::ModelConfig& config, std::int64_t asked) const {
-    const auto bytes = [&](std::int64_t rows) {
-        return model::plan(context_.table, config, 1, rows, rows, model::RunMode::forward,
-                           context_.activations)
-            .step_bytes;
-    };
     std::int64_t rows = kHostRows;
     if (on_gpu()) {
         rows = kMostRows;
-        while (rows > kFewestRows && bytes(rows) > free_bytes_ / 4) {
+        while (rows > kFewestRows && plan(config, rows).step_bytes > free_bytes_ / 4) {
             rows /= 2;
         }
     }
-    return {asked > 0 ? chunk(asked) : rows, rows};
+    const std::int64_t one = asked > 0 ? chunk(asked) : rows;
+    return {one, std::min(one, rows)};
+}
+
+std::string Engine::reading_plan(const model::ModelConfig& config, std::int64_t rows) const {
+    const std::int64_t fits =
+        model::largest_chunk(context_.table, config, 1, rows, free_bytes_ / 10 * 9,
+                             model::RunMode::forward, context_.activations);
+    return concat("reading ", format_count(rows), " bases at once, which takes ",
+                  format_bytes(plan(config, rows).total), "; ",
+                  fits > 0 ? concat("the longest --chunk that fits is ", fits)
+                           : std::string("not even the shortest --chunk fits"));
+}
+
+model::MemoryPlan Engine::plan(const model::ModelConfig& config, std::int64_t rows) const {
+    return model::plan(context_.table, config, 1, rows, rows, model::RunMode::forward,
+                       context_.activations);
 }
 
 CallSize Engine::beside_training(std::int64_t asked) const {

@@ -6,10 +6,12 @@
 #include "kernels/tensor/buffer.hpp"
 #include "kernels/tensor/device_queue.hpp"
 #include "model/config.hpp"
+#include "model/memory_plan.hpp"
 #include "pipelines/runtime.hpp"
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 namespace mambase::pipelines {
 
@@ -42,9 +44,12 @@ class Engine {
     /// Positions of a lane at once: what is asked for, rounded up to what the backend cuts by, so
     /// that where a chunk ends changes no result.
     std::int64_t chunk(std::int64_t asked) const;
-    /// What reading takes at once, with the chunk that is asked for (0: as suits the device). A GPU
-    /// is full at 2^20 positions; fewer where those would take more than a quarter of its memory.
+    /// What reading takes at once: the chunk that is asked for (0: as suits the device), and no
+    /// more in all lanes. A GPU is full at 2^20 positions; fewer where those would take more than a
+    /// quarter of its memory.
     CallSize reading(const model::ModelConfig& config, std::int64_t asked) const;
+    /// For errors: what reading that many positions at once takes, and how many would fit.
+    std::string reading_plan(const model::ModelConfig& config, std::int64_t rows) const;
     /// What validation takes at once in a run that trains with that chunk: less than a step holds.
     CallSize beside_training(std::int64_t asked) const;
     /// Most lanes that step side by side, one position a call.
@@ -55,6 +60,8 @@ class Engine {
     std::int64_t training_rows() const noexcept { return on_gpu() ? 1 << 17 : 8192; }
 
   private:
+    model::MemoryPlan plan(const model::ModelConfig& config, std::int64_t rows) const;
+
     const Observer& observer_;
     std::unique_ptr<DeviceQueue> device_;  // null: the host
     std::int64_t free_bytes_;              // of the device, before anything was taken

@@ -1,6 +1,7 @@
 #include "pipelines/lanes.hpp"
 
 #include "base/checked_math.hpp"
+#include "base/error.hpp"
 
 #include <algorithm>
 #include <array>
@@ -142,6 +143,24 @@ Lanes::Call& Lanes::free_call() {
 }
 
 void Lanes::ask(Call& call, std::int64_t length) {
+    try {
+        ask_for(call, length);
+    } catch (Error& error) {
+        if (error.code() == ErrorCode::out_of_memory) {
+            error.add(engine_.reading_plan(model_.config(), call.bank->lanes() * length));
+        }
+        throw;
+    }
+    Call* const before = std::exchange(asked_, &call);
+    if (before != nullptr) {
+        take_results(*before);
+    }
+    if (!call.done) {
+        take_results();
+    }
+}
+
+void Lanes::ask_for(Call& call, std::int64_t length) {
     ops::Context& context = engine_.context();
     call.device_scope.emplace(call.device);
     call.host_scope.emplace(call.host_memory);
@@ -152,13 +171,6 @@ void Lanes::ask(Call& call, std::int64_t length) {
     call.bank->ask_sum(context, sum);
     call.state_sum = ops::fetched(context, sum, call.host_memory);
     call.done = context.queue.fence();
-    Call* const before = std::exchange(asked_, &call);
-    if (before != nullptr) {
-        take_results(*before);
-    }
-    if (!call.done) {
-        take_results();
-    }
 }
 
 model::Chunk Lanes::stage(Call& call, std::int64_t length) {

@@ -123,8 +123,9 @@ class Lanes {
 
     void run_pending();
     void run_alone(TaggedPiece piece);
-    /// `call` has its pieces, slices and bank.
+    /// `call` has its pieces, slices and bank. Then takes the results of the call before.
     void ask(Call& call, std::int64_t length);
+    void ask_for(Call& call, std::int64_t length);
     model::Chunk stage(Call& call, std::int64_t length);
     Call& free_call();
     void take_results();
