@@ -153,7 +153,7 @@ Model load_classifier(const std::string& dir, const Classifier& classifier) {
 }
 
 std::string classifier_json(const Classifier& classifier) {
-    nlohmann::ordered_json out;
+    nlohmann::ordered_json out = nlohmann::ordered_json::object();
     out["format_version"] = kFormatVersion;
     out["labels"] = classifier.labels;
     out["pool"] = name(classifier.pool);

@@ -270,10 +270,11 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
                            " bases; name a test part in its split column"));
     ClassifyEvaluateReport report;
     if (options.dry_run) {
-        report.plan = concat("test windows: ", format_count(std::ssize(test)), " of ",
-                             format_count(classifier.window), " bases, both strands\n",
-                             forward_plan(engine, model, tokenizer, options.chunk,
-                                          2 * std::ssize(test) * classifier.window));
+        report.plan = concat(
+            "test windows: ", format_count(std::ssize(test)), " of ",
+            format_count(classifier.window), " bases, both strands\n",
+            forward_plan(engine, model, tokenizer, engine.reading(model.config(), options.chunk),
+                         2 * std::ssize(test) * classifier.window));
         return report;
     }
     const std::vector<Verdict> verdicts =

@@ -363,7 +363,8 @@ std::string plan_text(const ClassifyPredictOptions& options, Engine& engine) {
                   " records, both strands\n",
                   forward_plan(engine, model,
                                choose_tokenizer(model, options.model, options.reading.tokenizer),
-                               options.reading.chunk, checked_mul(2 * times, all.bases)));
+                               engine.reading(model.config(), options.reading.chunk),
+                               checked_mul(2 * times, all.bases)));
 }
 
 }  // namespace

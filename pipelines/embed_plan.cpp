@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "pipelines/embedding_sink.hpp"
+#include "pipelines/lanes.hpp"
 #include "pipelines/row_spool.hpp"
 #include "pipelines/survey.hpp"
 
@@ -160,7 +161,12 @@ std::string describe(const EmbedPlan& plan,
     if (plan.waiting > 0) {
         text += concat("under TMPDIR: ", format_bytes(plan.waiting), "\n");
     }
-    return text + forward_plan(engine, model, tokenizer, options.reading.chunk, plan.computed);
+    const CallSize size = engine.reading(model.config(), options.reading.chunk);
+    const bool pools = options.pool.how != Pool::none;
+    return text +
+           forward_plan(engine, model, tokenizer,
+                        pools ? size : HiddenLanes::within_host(engine, model.config(), size),
+                        plan.computed);
 }
 
 }  // namespace mambase::pipelines

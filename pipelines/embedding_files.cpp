@@ -54,7 +54,7 @@ nlohmann::ordered_json describe_numbers(const EmbedOptions& options,
                                         const std::optional<ShardFacts>& shard,
                                         const Runtime& runtime) {
     using nlohmann::ordered_json;
-    ordered_json json;
+    ordered_json json = ordered_json::object();
     json["format"] = "mambase embedding";
     json["format_version"] = 1;
     json["model"] = model_hash;
@@ -74,7 +74,7 @@ std::string array_description(const EmbedOptions& options,
                               const Runtime& runtime) {
     const nlohmann::ordered_json numbers =
         describe_numbers(options, report, model_hash, tokenizer, shard, runtime);
-    nlohmann::ordered_json json;
+    nlohmann::ordered_json json = nlohmann::ordered_json::object();
     for (const auto& [key, value] : numbers.items()) {
         json[key] = value;
         if (key == "format_version") {

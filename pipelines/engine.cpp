@@ -13,6 +13,8 @@ namespace {
 constexpr std::int64_t kHostRows = 8192;
 constexpr std::int64_t kMostRows = std::int64_t{1} << 20;
 constexpr std::int64_t kFewestRows = std::int64_t{1} << 14;
+/// What a call reads a position beside its id, at most: segment, group or target and weight.
+constexpr std::int64_t kReadBytes = 16;
 constexpr std::int64_t kRowsBesideTraining = std::int64_t{1} << 18;
 
 std::unique_ptr<DeviceQueue> open(Device device) {
@@ -64,6 +66,10 @@ CallSize Engine::reading(const model::ModelConfig& config, std::int64_t asked) c
     }
     const std::int64_t one = asked > 0 ? chunk(asked) : rows;
     return {one, std::min(one, rows)};
+}
+
+void Engine::reserve_for_reading(const model::ModelConfig& config, std::int64_t rows) {
+    step().reserve(plan(config, rows).step_bytes + kReadBytes * rows);
 }
 
 std::string Engine::reading_plan(const model::ModelConfig& config, std::int64_t rows) const {

@@ -48,6 +48,9 @@ class Engine {
     /// more in all lanes. A GPU is full at 2^20 positions; fewer where those would take more than a
     /// quarter of its memory.
     CallSize reading(const model::ModelConfig& config, std::int64_t asked) const;
+    /// Step memory for a call of that many positions, in one block: what grows on its way holds
+    /// more.
+    void reserve_for_reading(const model::ModelConfig& config, std::int64_t rows);
     /// For errors: what reading that many positions at once takes, and how many would fit.
     std::string reading_plan(const model::ModelConfig& config, std::int64_t rows) const;
     /// What validation takes at once in a run that trains with that chunk: less than a step holds.

@@ -56,7 +56,8 @@ std::string plan_text(Engine& engine,
                   : work.by_parts()     ? " parts"
                                         : " records",
                   "\n", "context: ", names, "\n",
-                  forward_plan(engine, model, tokenizer, options.chunk, computed));
+                  forward_plan(engine, model, tokenizer,
+                               engine.reading(model.config(), options.chunk), computed));
 }
 
 void fit_baseline(std::optional<MarkovBaseline>& baseline,

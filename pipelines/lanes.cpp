@@ -162,6 +162,7 @@ void Lanes::ask(Call& call, std::int64_t length) {
 
 void Lanes::ask_for(Call& call, std::int64_t length) {
     ops::Context& context = engine_.context();
+    engine_.reserve_for_reading(model_.config(), call.bank->lanes() * length);
     call.device_scope.emplace(call.device);
     call.host_scope.emplace(call.host_memory);
     const StepMemory::Scope scope(context.step);
@@ -228,12 +229,6 @@ namespace {
 
 /// Of the hidden states of a call, on the host.
 constexpr std::int64_t kHiddenBytes = std::int64_t{256} << 20;
-
-CallSize within_host(const Engine& engine, const model::Model& model, CallSize size) {
-    const std::int64_t rows = kHiddenBytes / (model.config().d_model * size_of(DType::f32));
-    const std::int64_t most = engine.chunk(std::max<std::int64_t>(rows, 1));
-    return {std::min(size.chunk, most), std::min(size.rows, most)};
-}
 
 Lanes::Take ask_hidden(Engine& engine,
                        const model::Model& model,
@@ -349,11 +344,19 @@ Lanes::Take ask_losses(Engine& engine,
 
 }  // namespace
 
+CallSize HiddenLanes::within_host(const Engine& engine,
+                                  const model::ModelConfig& config,
+                                  CallSize size) {
+    const std::int64_t rows = kHiddenBytes / (config.d_model * size_of(DType::f32));
+    const std::int64_t most = engine.chunk(std::max<std::int64_t>(rows, 1));
+    return {std::min(size.chunk, most), std::min(size.rows, most)};
+}
+
 HiddenLanes::HiddenLanes(
     Engine& engine, const model::Model& model, CallSize size, std::int64_t layer, Sink sink)
     : lanes_(engine,
              model,
-             within_host(engine, model, size),
+             within_host(engine, model.config(), size),
              [&engine, &model, layer, sink = std::move(sink)](const LaneCall& call) {
                  return ask_hidden(engine, model, layer, sink, call);
              }) {}

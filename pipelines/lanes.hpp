@@ -156,8 +156,12 @@ struct HiddenRows {
 class HiddenLanes {
   public:
     using Sink = std::function<void(const HiddenRows&)>;
-    /// `layer` as in model::forward_hidden. Calls are no larger than the rows that a host has room
-    /// for, whatever is asked for.
+    /// `size`, cut to the rows that a host has room for.
+    static CallSize within_host(const Engine& engine,
+                                const model::ModelConfig& config,
+                                CallSize size);
+
+    /// `layer` as in model::forward_hidden. Calls are as within_host() has them.
     HiddenLanes(
         Engine& engine, const model::Model& model, CallSize size, std::int64_t layer, Sink sink);
     void add(TaggedPiece piece) { lanes_.add(std::move(piece)); }

@@ -53,7 +53,7 @@ nlohmann::ordered_json score_description(const ScoreOptions& options,
                                          const io::Tokenizer& tokenizer,
                                          const std::optional<ShardFacts>& shard,
                                          const Runtime& runtime) {
-    nlohmann::ordered_json json;
+    nlohmann::ordered_json json = nlohmann::ordered_json::object();
     json["format"] = "mambase track";
     json["format_version"] = 1;
     json["track"] = file_name(options.output);

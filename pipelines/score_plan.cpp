@@ -93,8 +93,9 @@ std::string describe(const ScorePlan& plan,
     if (plan.waiting + space.waiting > 0) {
         text += concat("under TMPDIR: ", format_bytes(plan.waiting + space.waiting), "\n");
     }
-    return text +
-           forward_plan(engine, model, tokenizer, options.reading.chunk, strands * plan.computed);
+    return text + forward_plan(engine, model, tokenizer,
+                               engine.reading(model.config(), options.reading.chunk),
+                               strands * plan.computed);
 }
 
 }  // namespace mambase::pipelines

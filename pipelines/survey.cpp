@@ -67,9 +67,8 @@ void require_space(const std::string& output, std::int64_t bytes, std::int64_t w
 std::string forward_plan(Engine& engine,
                          const model::Model& model,
                          const io::Tokenizer& tokenizer,
-                         std::int64_t chunk,
+                         CallSize size,
                          std::int64_t bases) {
-    const CallSize size = engine.reading(model.config(), chunk);
     const std::int64_t trial = std::min({size.chunk, size.rows, bases});
     const std::int64_t at_once = std::min(size.chunk, bases);
     const model::MemoryPlan memory =

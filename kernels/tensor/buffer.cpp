@@ -90,7 +90,9 @@ TensorView StepMemory::take(DType dtype, const Shape& shape) {
 }
 
 void StepMemory::reserve(std::int64_t bytes) {
-    if (blocks_.empty()) {
+    if (in_use_ == 0 && (blocks_.empty() || blocks_.front().buffer.bytes() < bytes)) {
+        blocks_.clear();
+        current_ = 0;
         blocks_.push_back({Buffer(*allocator_, bytes, "step memory"), 0});
         ++generation_;
     }

@@ -83,8 +83,8 @@ class StepMemory {
     static constexpr std::int64_t kRounding = 256;
     /// Contents are undefined. Lives until the enclosing Scope ends.
     TensorView take(DType dtype, const Shape& shape);
-    /// Where nothing is held yet: one block of that size, for a caller that knows what will be
-    /// taken.
+    /// Where nothing is in use: one block of at least that size, for a caller that knows what will
+    /// be taken.
     void reserve(std::int64_t bytes);
     /// Most bytes ever in use at once.
     std::int64_t high_water() const noexcept { return high_water_; }

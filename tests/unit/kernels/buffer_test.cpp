@@ -109,6 +109,25 @@ TEST_CASE("step memory that has outgrown its block becomes one block, then it al
     CHECK(allocator.live_bytes() == memory.high_water());
 }
 
+TEST_CASE("step memory that is reserved is one block, as long as nothing is in use") {
+    CountingAllocator allocator;
+    StepMemory memory(allocator);
+    memory.reserve(1'000'000);
+    memory.reserve(500'000);
+    CHECK(allocator.allocations() == 1);
+    {
+        const StepMemory::Scope scope(memory);
+        memory.take(DType::u8, {900'000});
+        memory.reserve(2'000'000);
+        CHECK(allocator.allocations() == 1);
+    }
+    const std::int64_t generation = memory.generation();
+    memory.reserve(2'000'000);
+    CHECK(memory.generation() != generation);
+    CHECK(allocator.live_buffers() == 1);
+    CHECK(allocator.live_bytes() == 2'000'000);
+}
+
 TEST_CASE("what is taken keeps its place while step memory grows") {
     CountingAllocator allocator;
     StepMemory memory(allocator);
