@@ -10,6 +10,7 @@
 #include "model/state_bank.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace mambase::model {
 
@@ -155,6 +156,12 @@ std::int64_t sum(const std::vector<MemoryPlan::Item>& items) {
     return total;
 }
 
+void sort(std::vector<MemoryPlan::Item>& items) {
+    std::stable_sort(
+        items.begin(), items.end(),
+        [](const MemoryPlan::Item& a, const MemoryPlan::Item& b) { return a.bytes > b.bytes; });
+}
+
 void require_sizes(std::int64_t lanes, std::int64_t length, std::int64_t chunk) {
     MAMBASE_REQUIRE(
         lanes >= 1 && length >= 1 && chunk >= 1, ErrorCode::usage,
@@ -162,6 +169,12 @@ void require_sizes(std::int64_t lanes, std::int64_t length, std::int64_t chunk) 
 }
 
 }  // namespace
+
+void MemoryPlan::add(Item item) {
+    total = checked_add(total, item.bytes);
+    items.push_back(std::move(item));
+    sort(items);
+}
 
 std::string MemoryPlan::text() const {
     std::string out;
@@ -190,9 +203,7 @@ MemoryPlan plan(const ops::OpTable& table,
         out.items.push_back({"states at the starts of chunks", step.starts});
         out.items.push_back({"ids, targets and weights", step.batch});
     }
-    std::stable_sort(
-        out.items.begin(), out.items.end(),
-        [](const MemoryPlan::Item& a, const MemoryPlan::Item& b) { return a.bytes > b.bytes; });
+    sort(out.items);
     out.step_bytes = step.total();
     out.total = sum(out.items);
     return out;

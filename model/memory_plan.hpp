@@ -22,6 +22,8 @@ struct MemoryPlan {
     std::int64_t step_bytes = 0;  // of the items: what StepMemory will reach
     std::int64_t total = 0;
 
+    /// What the caller holds beside.
+    void add(Item item);
     /// One line an item, and the total.
     std::string text() const;
 };

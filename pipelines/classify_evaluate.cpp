@@ -7,6 +7,7 @@
 #include "pipelines/calibration.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/kmer_baseline.hpp"
+#include "pipelines/lanes.hpp"
 #include "pipelines/reading.hpp"
 #include "pipelines/samples.hpp"
 #include "pipelines/survey.hpp"
@@ -274,6 +275,7 @@ ClassifyEvaluateReport classify_evaluate(const ClassifyEvaluateOptions& options,
             "test windows: ", format_count(std::ssize(test)), " of ",
             format_count(classifier.window), " bases, both strands\n",
             forward_plan(engine, model, tokenizer, engine.reading(model.config(), options.chunk),
+                         PooledLanes::result_bytes(model.config()),
                          2 * std::ssize(test) * classifier.window));
         return report;
     }

@@ -10,6 +10,7 @@
 #include "pipelines/calibration.hpp"
 #include "pipelines/engine.hpp"
 #include "pipelines/fragments.hpp"
+#include "pipelines/lanes.hpp"
 #include "pipelines/progress.hpp"
 #include "pipelines/survey.hpp"
 #include "pipelines/taxonomy.hpp"
@@ -359,12 +360,13 @@ std::string plan_text(const ClassifyPredictOptions& options, Engine& engine) {
     }
     const std::int64_t window = options.window.value_or(classifier.window);
     const std::int64_t times = ceil_div(window, options.step.value_or(window));  // a base is read
-    return concat("sequence: ", format_count(all.bases), " bases in ", format_count(all.records),
-                  " records, both strands\n",
-                  forward_plan(engine, model,
-                               choose_tokenizer(model, options.model, options.reading.tokenizer),
-                               engine.reading(model.config(), options.reading.chunk),
-                               checked_mul(2 * times, all.bases)));
+    return concat(
+        "sequence: ", format_count(all.bases), " bases in ", format_count(all.records),
+        " records, both strands\n",
+        forward_plan(engine, model,
+                     choose_tokenizer(model, options.model, options.reading.tokenizer),
+                     engine.reading(model.config(), options.reading.chunk),
+                     PooledLanes::result_bytes(model.config()), checked_mul(2 * times, all.bases)));
 }
 
 }  // namespace

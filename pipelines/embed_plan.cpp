@@ -166,6 +166,8 @@ std::string describe(const EmbedPlan& plan,
     return text +
            forward_plan(engine, model, tokenizer,
                         pools ? size : HiddenLanes::within_host(engine, model.config(), size),
+                        pools ? PooledLanes::result_bytes(model.config())
+                              : HiddenLanes::result_bytes(model.config()),
                         plan.computed);
 }
 

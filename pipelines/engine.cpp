@@ -68,8 +68,10 @@ CallSize Engine::reading(const model::ModelConfig& config, std::int64_t asked) c
     return {one, std::min(one, rows)};
 }
 
-void Engine::reserve_for_reading(const model::ModelConfig& config, std::int64_t rows) {
-    step().reserve(plan(config, rows).step_bytes + kReadBytes * rows);
+void Engine::reserve_for_reading(const model::ModelConfig& config,
+                                 std::int64_t rows,
+                                 std::int64_t row_bytes) {
+    step().reserve(plan(config, rows).step_bytes + (kReadBytes + row_bytes) * rows);
 }
 
 std::string Engine::reading_plan(const model::ModelConfig& config, std::int64_t rows) const {

@@ -49,8 +49,10 @@ class Engine {
     /// quarter of its memory.
     CallSize reading(const model::ModelConfig& config, std::int64_t asked) const;
     /// Step memory for a call of that many positions, in one block: what grows on its way holds
-    /// more.
-    void reserve_for_reading(const model::ModelConfig& config, std::int64_t rows);
+    /// more. `row_bytes`: of a position, beside the forward pass.
+    void reserve_for_reading(const model::ModelConfig& config,
+                             std::int64_t rows,
+                             std::int64_t row_bytes);
     /// For errors: what reading that many positions at once takes, and how many would fit.
     std::string reading_plan(const model::ModelConfig& config, std::int64_t rows) const;
     /// What validation takes at once in a run that trains with that chunk: less than a step holds.

@@ -50,14 +50,14 @@ std::string plan_text(Engine& engine,
                         context == kWholeContext ? "whole" : format_count(context));
         computed += bases_computed(count.bases, context);
     }
-    return concat("sequence: ", format_count(count.bases), " bases in ",
-                  format_count(count.records),
-                  options.has_regions() ? " regions"
-                  : work.by_parts()     ? " parts"
-                                        : " records",
-                  "\n", "context: ", names, "\n",
-                  forward_plan(engine, model, tokenizer,
-                               engine.reading(model.config(), options.chunk), computed));
+    return concat(
+        "sequence: ", format_count(count.bases), " bases in ", format_count(count.records),
+        options.has_regions() ? " regions"
+        : work.by_parts()     ? " parts"
+                              : " records",
+        "\n", "context: ", names, "\n",
+        forward_plan(engine, model, tokenizer, engine.reading(model.config(), options.chunk),
+                     LossLanes::result_bytes(model.config(), false), computed));
 }
 
 void fit_baseline(std::optional<MarkovBaseline>& baseline,

@@ -52,11 +52,13 @@ Lanes::Call::Call(Engine& engine)
       host_memory(engine.queue().host_memory()),
       device(engine.on_gpu() ? device_memory : host_memory) {}
 
-Lanes::Lanes(Engine& engine, const model::Model& model, CallSize size, Ask ask)
+Lanes::Lanes(
+    Engine& engine, const model::Model& model, CallSize size, Ask ask, std::int64_t row_bytes)
     : engine_(engine),
       model_(model),
       size_(size),
       ask_(std::move(ask)),
+      row_bytes_(row_bytes),
       packing_(engine.run_tile()),
       calls_{Call(engine), Call(engine)} {}
 
@@ -162,7 +164,7 @@ void Lanes::ask(Call& call, std::int64_t length) {
 
 void Lanes::ask_for(Call& call, std::int64_t length) {
     ops::Context& context = engine_.context();
-    engine_.reserve_for_reading(model_.config(), call.bank->lanes() * length);
+    engine_.reserve_for_reading(model_.config(), call.bank->lanes() * length, row_bytes_);
     call.device_scope.emplace(call.device);
     call.host_scope.emplace(call.host_memory);
     const StepMemory::Scope scope(context.step);
@@ -227,6 +229,7 @@ void Lanes::take_results(Call& call) {
 
 namespace {
 
+constexpr std::int64_t kCalls = 2;  // whose results are held
 /// Of the hidden states of a call, on the host.
 constexpr std::int64_t kHiddenBytes = std::int64_t{256} << 20;
 
@@ -352,6 +355,10 @@ CallSize HiddenLanes::within_host(const Engine& engine,
     return {std::min(size.chunk, most), std::min(size.rows, most)};
 }
 
+std::int64_t HiddenLanes::result_bytes(const model::ModelConfig& config) {
+    return kCalls * size_of(DType::f32) * config.d_model;
+}
+
 HiddenLanes::HiddenLanes(
     Engine& engine, const model::Model& model, CallSize size, std::int64_t layer, Sink sink)
     : lanes_(engine,
@@ -360,6 +367,10 @@ HiddenLanes::HiddenLanes(
              [&engine, &model, layer, sink = std::move(sink)](const LaneCall& call) {
                  return ask_hidden(engine, model, layer, sink, call);
              }) {}
+
+std::int64_t PooledLanes::result_bytes(const model::ModelConfig& config) {
+    return size_of(DType::f32) * config.d_model;  // rows that are pooled in the same call
+}
 
 PooledLanes::PooledLanes(Engine& engine,
                          const model::Model& model,
@@ -378,7 +389,12 @@ PooledLanes::PooledLanes(Engine& engine,
       sink_(std::move(sink)),
       open_sum_(engine.queue().memory(), DType::f64, {1, 1, model.config().d_model}, "open row"),
       open_count_(engine.queue().memory(), DType::i64, {1, 1}, "open row's count"),
-      lanes_(engine, model, size, [this](const LaneCall& call) { return ask(call); }) {}
+      lanes_(
+          engine,
+          model,
+          size,
+          [this](const LaneCall& call) { return ask(call); },
+          result_bytes(model.config())) {}
 
 void PooledLanes::flush() {
     lanes_.flush();
@@ -454,6 +470,11 @@ Lanes::Take PooledLanes::ask(const LaneCall& call) {
             }
         }
     };
+}
+
+std::int64_t LossLanes::result_bytes(const model::ModelConfig& config, bool with_logits) {
+    return kCalls * (size_of(DType::f64) + size_of(DType::u8) +
+                     (with_logits ? size_of(DType::f32) * config.vocab_size : 0));
 }
 
 LossLanes::LossLanes(Engine& engine,

@@ -89,7 +89,12 @@ class Lanes {
     /// Asks for one call (ops::fetched for what it is to give), without waiting.
     using Ask = std::function<Take(const LaneCall& call)>;
 
-    Lanes(Engine& engine, const model::Model& model, CallSize size, Ask ask);
+    /// `row_bytes`: that a call takes of the engine's memory a position, beside the forward pass.
+    Lanes(Engine& engine,
+          const model::Model& model,
+          CallSize size,
+          Ask ask,
+          std::int64_t row_bytes = 0);
     Lanes(const Lanes&) = delete;
     Lanes& operator=(const Lanes&) = delete;
     ~Lanes();
@@ -135,6 +140,7 @@ class Lanes {
     const model::Model& model_;
     CallSize size_;
     Ask ask_;
+    std::int64_t row_bytes_;
     Pieces pending_;
     std::vector<LanePlace> places_;  // of what is pending
     LanePacking packing_;
@@ -161,6 +167,9 @@ class HiddenLanes {
                                 const model::ModelConfig& config,
                                 CallSize size);
 
+    /// Of the device, a position.
+    static std::int64_t result_bytes(const model::ModelConfig& config);
+
     /// `layer` as in model::forward_hidden. Calls are as within_host() has them.
     HiddenLanes(
         Engine& engine, const model::Model& model, CallSize size, std::int64_t layer, Sink sink);
@@ -185,6 +194,9 @@ class PooledLanes {
     using RowOf = std::function<PooledStretch(const TaggedPiece&, io::Interval positions)>;
     /// sum[D] is of `count` > 0 rows that are A, C, G or T; for a maximum or the last it is that.
     using Sink = std::function<void(std::int64_t row, const double* sum, std::int64_t count)>;
+
+    /// Of the device, a position.
+    static std::int64_t result_bytes(const model::ModelConfig& config);
 
     PooledLanes(Engine& engine,
                 const model::Model& model,
@@ -234,6 +246,9 @@ struct LossRows {
 class LossLanes {
   public:
     using Sink = std::function<void(const LossRows&)>;
+    /// Of the device, a position.
+    static std::int64_t result_bytes(const model::ModelConfig& config, bool with_logits);
+
     LossLanes(Engine& engine,
               const model::Model& model,
               const io::Tokenizer& tokenizer,

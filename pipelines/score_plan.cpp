@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "genomics_io/track_sink.hpp"
 #include "pipelines/base_scores.hpp"
+#include "pipelines/lanes.hpp"
 #include "pipelines/score_shard.hpp"
 #include "pipelines/survey.hpp"
 
@@ -95,6 +96,7 @@ std::string describe(const ScorePlan& plan,
     }
     return text + forward_plan(engine, model, tokenizer,
                                engine.reading(model.config(), options.reading.chunk),
+                               LossLanes::result_bytes(model.config(), true),
                                strands * plan.computed);
 }
 

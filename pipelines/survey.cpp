@@ -68,12 +68,14 @@ std::string forward_plan(Engine& engine,
                          const model::Model& model,
                          const io::Tokenizer& tokenizer,
                          CallSize size,
+                         std::int64_t row_bytes,
                          std::int64_t bases) {
     const std::int64_t trial = std::min({size.chunk, size.rows, bases});
     const std::int64_t at_once = std::min(size.chunk, bases);
-    const model::MemoryPlan memory =
+    model::MemoryPlan memory =
         model::plan(engine.context().table, model.config(), 1, at_once, at_once,
                     model::RunMode::forward, engine.context().activations);
+    memory.add({"results", row_bytes * at_once});
     double seconds = 0.0;
     for (int run = 0; run < 2 && trial > 0; ++run) {  // the first also touches memory and tables
         LossLanes lanes(engine, model, tokenizer, size, [](const LossRows&) {});

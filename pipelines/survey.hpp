@@ -27,12 +27,13 @@ std::int64_t bases_computed(std::int64_t bases, std::int64_t context);
 /// not `waiting` there, or the two of them together.
 void require_space(const std::string& output, std::int64_t bytes, std::int64_t waiting);
 
-/// Memory of a forward pass in such calls, and its time for `bases` by the clock of one: lines of
-/// text.
+/// Memory of a forward pass in such calls, with `row_bytes` a base of results, and its time for
+/// `bases` by the clock of one call: lines of text.
 std::string forward_plan(Engine& engine,
                          const model::Model& model,
                          const io::Tokenizer& tokenizer,
                          CallSize size,
+                         std::int64_t row_bytes,
                          std::int64_t bases);
 
 }  // namespace mambase::pipelines

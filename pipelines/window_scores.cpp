@@ -24,7 +24,12 @@ WindowScores::WindowScores(Engine& engine,
       pool_(pool),
       sink_(std::move(sink)),
       scores_(static_cast<std::size_t>(model.config().n_classes)),
-      lanes_(engine, model, size, [this](const LaneCall& call) { return ask(call); }) {}
+      lanes_(
+          engine,
+          model,
+          size,
+          [this](const LaneCall& call) { return ask(call); },
+          PooledLanes::result_bytes(model.config())) {}
 
 void WindowScores::add(std::int64_t tag, std::span<const std::uint8_t> codes) {
     add_strand(tag, io::Strand::forward, {codes.begin(), codes.end()});
