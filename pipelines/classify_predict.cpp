@@ -26,6 +26,9 @@ namespace mambase::pipelines {
 
 namespace {
 
+/// Fragments that wait for their turn: those without windows wait too, and fill no call.
+constexpr std::size_t kMostWaiting = std::size_t{1} << 16;
+
 /// Windows of one run, mirror images of each other about its middle.
 void place_windows(const io::Interval& run,
                    std::int64_t window,
@@ -197,6 +200,10 @@ void Prediction::read_all(std::span<const std::string> paths) {
         place(waiting_.back());
         score(waiting_.back());
         call_ready();
+        if (waiting_.size() == kMostWaiting) {  // for windows that are too few to fill a call
+            scores_.flush();
+            call_ready();
+        }
     }
 }
 

@@ -79,9 +79,10 @@ std::string Engine::reading_plan(const model::ModelConfig& config, std::int64_t 
         model::largest_chunk(context_.table, config, 1, rows, free_bytes_ / 10 * 9,
                              model::RunMode::forward, context_.activations);
     return concat("reading ", format_count(rows), " bases at once, which takes ",
-                  format_bytes(plan(config, rows).total), "; ",
-                  fits > 0 ? concat("the longest --chunk that fits is ", fits)
-                           : std::string("not even the shortest --chunk fits"));
+                  format_bytes(plan(config, rows).total),
+                  fits >= rows ? std::string()
+                  : fits > 0   ? concat("; the longest --chunk that fits is ", fits)
+                               : std::string("; not even the shortest --chunk fits"));
 }
 
 model::MemoryPlan Engine::plan(const model::ModelConfig& config, std::int64_t rows) const {

@@ -1,7 +1,5 @@
 #include "pipelines/window_scores.hpp"
 
-#include "base/error.hpp"
-
 #include <algorithm>
 #include <utility>
 

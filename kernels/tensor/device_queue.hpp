@@ -23,7 +23,8 @@ class DeviceQueue {
     /// Memory of the host that copies from and to the device go straight through.
     virtual Allocator& host_memory() noexcept = 0;
 
-    /// Between any two of host and device. Host memory must stay as it is until wait().
+    /// Between any two of host and device. Host memory must stay as it is until wait(), or
+    /// a fence of later, has been waited for.
     virtual void copy_bytes(void* to, const void* from, std::int64_t bytes) = 0;
     virtual void zero_bytes(void* to, std::int64_t bytes) = 0;
     /// Until all that was asked for is done.

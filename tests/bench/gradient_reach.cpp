@@ -69,7 +69,7 @@ void add_window(pipelines::Engine& engine,
     model::training_step(context, model,
                          {ops::on_device(context, ids), ops::on_device(context, targets),
                           ops::on_device(context, weight), gradient},
-                         engine.chunk(0), 1.0, states, gradients);
+                         engine.training_rows(), 1.0, states, gradients);
     const auto rows = ops::on_host(context, gradient).as<const float, 3>();
     for (std::int64_t t = 0; t < length; ++t) {
         double square = 0.0;
