@@ -50,15 +50,11 @@ TensorView ScanStarts::of(std::int64_t k) const {
                        : TensorView();
 }
 
-BackbonePass::BackbonePass(ops::Context& context,
-                           const Model& model,
-                           ConstTensorView ids,
-                           std::int64_t window)
+BackbonePass::BackbonePass(ops::Context& context, const Model& model, ConstTensorView ids)
     : context_(context),
       model_(model),
       params_(model.params()),
       ids_(ids),
-      window_(window),
       layout_(model.config(), ids.extent(0)) {}
 
 TensorView BackbonePass::rows(DType type) const {
@@ -137,8 +133,7 @@ void BackbonePass::backward(ConstTensorView dnormed,
             dstates.ssm_in = layout_.ssm(dstates_in, layer);
         }
         blocks_[at].backward(context_, values_[at], layout_.conv(states_in, layer),
-                             layout_.ssm(states_in, layer), dstream, dadded, dstates, window_,
-                             gradients);
+                             layout_.ssm(states_in, layer), dstream, dadded, dstates, gradients);
     }
     if (input_gradient) {
         copy(context_.queue, dstream, input_gradient);
@@ -180,7 +175,7 @@ void run_chunks(
     for (std::int64_t k = chunks - 1; k >= 0; --k) {
         const StepMemory::Scope chunk_scope(context.step);
         const ChunkRange part = range_of(k);
-        BackbonePass pass(context, model, ids.slice(1, part.lo, part.hi), length);
+        BackbonePass pass(context, model, ids.slice(1, part.lo, part.hi));
         pass.forward(start_of(k), part.last ? states.values() : TensorView(), scan_starts.of(k));
         pass.backward(rows_gradient(part, pass.normed()), start_of(k),
                       part.last ? TensorView() : dstates, k == 0 ? TensorView() : dstates,

@@ -50,11 +50,7 @@ class ScanStarts {
 class BackbonePass {
   public:
     /// ids [B,T] u8, alive as long as this.
-    /// window: positions of the whole that ids [B,T] are a part of.
-    BackbonePass(ops::Context& context,
-                 const Model& model,
-                 ConstTensorView ids,
-                 std::int64_t window);
+    BackbonePass(ops::Context& context, const Model& model, ConstTensorView ids);
 
     /// states_out: absent for a chunk that is run again. scan_starts: of the chunk's first run,
     /// optional.
@@ -79,7 +75,6 @@ class BackbonePass {
     const Model& model_;
     const ParamTable& params_;
     ConstTensorView ids_;
-    std::int64_t window_;
     const StateLayout layout_;
     std::vector<MambaBlock> blocks_;
     std::vector<BlockValues> values_;

@@ -166,7 +166,6 @@ void MambaBlock::backward(ops::Context& context,
                           TensorView dstream,
                           TensorView dadded,
                           const BlockStateGradients& dstates,
-                          std::int64_t window,
                           Gradients& gradients) const {
     const StepMemory::Scope scope(context.step);
     const std::int64_t inner = config_.d_inner;
@@ -212,7 +211,7 @@ void MambaBlock::backward(ops::Context& context,
                                   .dd = sums.d,
                                   .ddt_bias = sums.dt_bias,
                                   .dstate_in = dstates.ssm_in,
-                                  .window = window});
+                                  .for_training = true});
     ops::linear_backward(context, {.x = columns(values.x_dbl, 0, rank),
                                    .weight = weights_.dt_proj,
                                    .dy = ddt_raw,

@@ -97,8 +97,7 @@ class MambaBlock {
 
     /// dstream [B,T,D] f32: gradient of the stream after this block; becomes that of the stream
     /// before it. dadded: the same in the type of the activations; dstream itself where that is
-    /// f32. dstates: gradients of the states after and before the chunk. window: positions of the
-    /// whole that the chunk is a part of.
+    /// f32. dstates: gradients of the states after and before the chunk.
     void backward(ops::Context& context,
                   const BlockValues& values,
                   ConstTensorView conv_in,
@@ -106,7 +105,6 @@ class MambaBlock {
                   TensorView dstream,
                   TensorView dadded,
                   const BlockStateGradients& dstates,
-                  std::int64_t window,
                   Gradients& gradients) const;
 
   private:

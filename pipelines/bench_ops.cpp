@@ -311,7 +311,7 @@ void LayerBench::add_scan(ops::Context& context, const model::Model& model) {
                                       .dd = from_.sums({inner}),
                                       .ddt_bias = from_.sums({inner}),
                                       .dstate_in = from_.f32(states),
-                                      .window = rows_[1]};
+                                      .for_training = true};
     // What is before it in the layer, so that what is saved is of the values that stay.
     for (const OpBench& bench : ops_) {
         bench.forward(context);

@@ -44,7 +44,7 @@ ScanGradParams<T> grad_params(const ops::SelectiveScanGrad& op) {
     p.batch = static_cast<int>(op.x.extent(0));
     p.inner = static_cast<int>(op.x.extent(2));
     p.states = static_cast<int>(op.a_log.extent(1));
-    p.tile = back_tile(p.length, op.window > 0);
+    p.tile = back_tile(p.length, op.for_training);
     p.tiles = static_cast<int>(ceil_div(p.length, std::int64_t{p.tile}));
     p.first_carry_tile = op.dstate_in ? 0 : 1;
     p.windows = ceil_div(p.inner, kBackChannels);

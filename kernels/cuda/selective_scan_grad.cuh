@@ -11,13 +11,13 @@
 
 namespace mambase::cuda {
 
-/// Positions of a block. A part of a window, as a training step computes it, is cut shorter, to
-/// have enough blocks for the card; so is what is short by itself.
+/// Positions of a block. In training, whose chunks and lots are short, fewer, to have enough blocks
+/// for the card; so where a call is short by itself.
 constexpr int kBackTile = 4096;
 constexpr int kShortBackTile = 2048;
 constexpr std::int64_t kShort = 8192;
-constexpr int back_tile(std::int64_t length, bool is_part) {
-    return is_part || length <= kShort ? kShortBackTile : kBackTile;
+constexpr int back_tile(std::int64_t length, bool for_training) {
+    return for_training || length <= kShort ? kShortBackTile : kBackTile;
 }
 constexpr int kBackStates = 16;  // states of one pass
 constexpr int kBackChannels = 64;

@@ -70,9 +70,8 @@ struct SelectiveScanGrad {
     TensorView db, dc;             // [B,T,N]
     TensorView dd, ddt_bias;       // [E]     f64, accumulate
     TensorView dstate_in;          // [B,E,N] f32, optional
-    /// Positions of the window that this call is a part of (or all of), in a training step; 0: the
-    /// call stands alone. A backend may cut by it, so the parts of a window have to say the same.
-    std::int64_t window = 0;
+    /// As SelectiveScan has it: of a window in parts, all of them or none.
+    bool for_training = false;
 };
 
 void check(const SelectiveScan& op);

@@ -121,7 +121,7 @@ struct Scan {
         op.dd = dd.view();
         op.ddt_bias = ddt_bias.view();
         op.dstate_in = dstate_in.view();
-        op.window = at.length;
+        op.for_training = true;
         return op;
     }
 
