@@ -22,8 +22,8 @@ struct Chunk {
     ConstTensorView segment;      // [B,T] i32, optional: the state resets where it changes
     bool for_training = false;    // as ops::SelectiveScan has it
     TensorView scan_starts = {};  // [L,bytes] u8, optional, in training: SelectiveScan::starts
-    bool check_states = true;     // false: the caller looks at what comes out, which a state that
-                                  // is not finite spoils
+    bool check_states = true;     // false: the caller looks at them later, or at what comes out,
+                                  // which a state that is not finite spoils
 };
 
 /// Runs one chunk from the states in `bank`, which go on to after the chunk (through every layer

@@ -70,7 +70,7 @@ std::string forward_plan(Engine& engine,
                          CallSize size,
                          std::int64_t row_bytes,
                          std::int64_t bases) {
-    const std::int64_t trial = std::min({size.chunk, size.rows, bases});
+    const std::int64_t trial = std::min(size.rows, bases);
     const std::int64_t at_once = std::min(size.chunk, bases);
     model::MemoryPlan memory =
         model::plan(engine.context().table, model.config(), 1, at_once, at_once,

@@ -29,9 +29,6 @@ class HostQueue final : public DeviceQueue {
         }
     }
     void wait() override {}
-    void fetch_bytes(void* to, const void* from, std::int64_t bytes) override {
-        copy_bytes(to, from, bytes);
-    }
     std::int64_t peak_bytes() const noexcept override { return 0; }  // not counted on the host
     std::int64_t free_bytes() override {
         // What the kernel could give without swapping; caches of files count as free.

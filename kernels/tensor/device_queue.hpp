@@ -24,7 +24,7 @@ class DeviceQueue {
     virtual Allocator& host_memory() noexcept = 0;
 
     /// Between any two of host and device. Host memory must stay as it is until wait(), or
-    /// a fence of later, has been waited for.
+    /// until a fence that is asked for later.
     virtual void copy_bytes(void* to, const void* from, std::int64_t bytes) = 0;
     virtual void zero_bytes(void* to, std::int64_t bytes) = 0;
     /// Until all that was asked for is done.
@@ -32,7 +32,9 @@ class DeviceQueue {
 
     /// From the device to the host: after what was asked for so far, beside what is asked for
     /// later. Both sides stay as they are until a fence of later has been waited for.
-    virtual void fetch_bytes(void* to, const void* from, std::int64_t bytes) = 0;
+    virtual void fetch_bytes(void* to, const void* from, std::int64_t bytes) {
+        copy_bytes(to, from, bytes);
+    }
     /// A point in the queue.
     class Fence {
       public:

@@ -1,7 +1,7 @@
 // One model on one card from several streams at once: what overlapping the scan, which is bound by
 // arithmetic, with the ops around it, which are bound by memory, could gain. Usage:
-// cuda_streams_bench STREAMS LANES LENGTH [CHUNK [REPEATS]]: every stream reads, or trains on, its
-// own LANES x LENGTH bases.
+// cuda_streams_bench STREAMS LANES LENGTH [CHUNK [REPEATS [train]]]: every stream reads, or trains
+// on, its own LANES x LENGTH bases of preset small; the best of REPEATS.
 #include "kernels/ops/op_table.hpp"
 #include "model/chunked_step.hpp"
 #include "model/config.hpp"
@@ -21,6 +21,7 @@ using namespace mambase;
 
 int main(int argc, char** argv) {
     if (argc < 4) {
+        std::fprintf(stderr, "cuda_streams_bench STREAMS LANES LENGTH [CHUNK [REPEATS [train]]]\n");
         return 2;
     }
     const int streams = std::atoi(argv[1]);
